@@ -1,0 +1,187 @@
+"""The book's figures: one style, legible in a light and in a dark page, each with alt text.
+
+A chapter draws with Matplotlib between `subplots` and `show`::
+
+    figure, axes = figures.subplots()
+    figures.band(axes, x, predictive, label="posterior predictive")
+    figures.show(figure, alt="The band widens where there are no wines: …")
+
+Figures are shown as inline SVG whose lines and letters take the page's text colour.  Colours are
+told apart by marker or line style too, so that nothing depends on colour alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import re
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from cycler import cycler
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .predictive import RegressionPredictive
+
+# Dark enough for white paper and light enough for a dark page: contrast above 3:1 on both.
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#3a82c4", "#d1700a", "#1f9a6d", "#b35fa0", "#7f858d"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
+LINES = ("-", "--", "-.", ":", (0, (6, 2)))
+MARKERS = ("o", "s", "^", "D", "v")
+
+# A colour that nothing else uses: `show` replaces it by the page's text colour.
+INK = "#0a0b0c"
+
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 11,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=LINES),
+    "lines.linewidth": 2,
+    "patch.edgecolor": INK,
+    "boxplot.flierprops.color": INK,
+    # Dense scatters are rasterised inside the SVG: sharp at twice the usual screen resolution.
+    "savefig.dpi": 200,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bnnbook",
+}
+
+
+def subplots(
+    rows: int = 1, columns: int = 1, *, width: float = 7.0, height: float = 3.6, **options
+) -> tuple[Figure, Axes | np.ndarray]:
+    """Return a new figure in the book's style, and its axes.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Grid of axes.
+    width, height : float
+        Size in inches; 7 inches fill the text column.
+    **options
+        Passed to `matplotlib.figure.Figure.subplots`, for instance ``sharey=True``.
+
+    Returns
+    -------
+    figure : Figure
+    axes : Axes or ndarray of Axes
+    """
+    # Not pyplot: its figures live until they are closed, and would be shown a second time.
+    matplotlib.rcParams.update(_STYLE)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def show(figure: Figure, *, alt: str) -> None:
+    """Show a figure in the page, with a text that stands for it.
+
+    Parameters
+    ----------
+    figure : Figure
+        From `subplots`.
+    alt : str
+        What one sees and what it means, in one or two sentences, for readers who do not see it.
+
+    Raises
+    ------
+    ValueError
+        If the text is too short to say both.
+    """
+    alt = " ".join(alt.split())
+    if len(alt) < 40:
+        raise ValueError(f"alt must say what the figure shows and what it means, got {alt!r}")
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    svg = _inline_svg(file.getvalue(), alt)
+    display({"text/html": f'<div class="figure-svg">{svg}</div>', "text/plain": alt}, raw=True)
+
+
+def band(
+    axes: Axes,
+    x: np.ndarray,
+    predictive: RegressionPredictive,
+    *,
+    label: str,
+    level: float = 0.9,
+    colour: str = BLUE,
+    line: str = "-",
+) -> None:
+    """Draw a predictive along one input: its expectation as a line, its interval as a band.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    x : ndarray, shape (n,)
+        Sorted values of the input, one per data point of the predictive.
+    predictive : RegressionPredictive
+        What to draw.
+    label : str
+        Legend entry of the line.
+    level : float
+        Probability inside the band.
+    colour, line : str
+        Colour and line style.
+    """
+    lower, upper = predictive.interval(level)
+    axes.fill_between(x, lower, upper, color=colour, alpha=0.22, linewidth=0)
+    axes.plot(x, predictive.expectation, color=colour, linestyle=line, label=label)
+
+
+def class_scatter(
+    axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, names: Sequence[str], **options
+) -> None:
+    """Draw points of several classes, each class with its own colour and marker.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    x, y : ndarray, shape (n,)
+        Positions.
+    labels : ndarray of int, shape (n,)
+        Class of each point.
+    names : sequence of str
+        Name of each class, for the legend.
+    **options
+        Passed to `Axes.scatter`.
+    """
+    for c, name in enumerate(names):
+        chosen = labels == c
+        axes.scatter(
+            x[chosen], y[chosen], c=COLOURS[c], marker=MARKERS[c], label=name, **{"s": 26} | options
+        )
+
+
+def _inline_svg(svg: str, alt: str) -> str:
+    """Return Matplotlib's SVG as an element that several figures of one page can share."""
+    svg = svg[svg.index("<svg") :].strip()
+    # Identifiers must be unique in the page: keep those that something refers to, prefixed.
+    prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8] + "-"
+    used = set(re.findall(r"(?:href=\"#|url\(#)([^\")]+)", svg))
+    svg = re.sub(
+        r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg
+    )
+    svg = re.sub(r'(href="#|url\(#)', rf"\1{prefix}", svg)
+    svg = svg.replace(INK, "currentColor")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)

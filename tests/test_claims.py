@@ -1,0 +1,38 @@
+"""A claim passes, shows and records its number, or stops the chapter."""
+
+import numpy as np
+import pytest
+
+from bnnbook import claims
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    outputs = []
+    monkeypatch.setattr(claims, "display", lambda data, **more: outputs.append((data, more)))
+    return outputs
+
+
+def test_claim_is_shown_glued_and_recorded(shown):
+    claims.claim("toy_rmse", np.float64(0.73251), within=(0.7, 0.74), fmt=".3f")
+    [(data, more)] = shown
+    assert data["text/plain"] == "0.733"
+    assert "toy_rmse" in data["text/html"] and "0.700 to 0.740" in data["text/html"]
+    assert data[claims.CLAIM_MIME] == {
+        "name": "toy_rmse", "value": 0.73251, "text": "0.733", "low": 0.7, "high": 0.74,
+    }  # fmt: skip
+    assert more["metadata"]["scrapbook"]["name"] == "toy_rmse"
+
+
+@pytest.mark.parametrize("value", [0.69, 0.75, float("nan"), float("inf")])
+def test_claim_out_of_range_names_claim_value_and_range(shown, value):
+    with pytest.raises(claims.ClaimError, match=rf"'toy_rmse': {value!r} is not within 0.7 to 0.74"):
+        claims.claim("toy_rmse", value, within=(0.7, 0.74))
+    assert shown == []
+
+
+def test_senseless_claims_are_refused(shown):
+    with pytest.raises(ValueError, match="identifier such as wine_rmse, got 'toy rmse'"):
+        claims.claim("toy rmse", 1, within=(0, 2))
+    with pytest.raises(ValueError, match="is no range"):
+        claims.claim("toy_rmse", 1, within=(2, 0))
