@@ -1,0 +1,37 @@
+# `make` lists the targets. `make book` and `make test` are the two that matter.
+
+# Both can be overridden, e.g. make book PYTHON=/opt/python3.11/bin/python3.11
+PYTHON ?= python3.11
+# .binder/requirements.txt takes PyTorch's smaller CPU build.
+REQUIREMENTS ?= requirements.txt
+
+IN_VENV = PYTHONPATH=book/_ext .venv/bin/python
+PAIRS = $(shell grep -l '^  formats: md:myst,ipynb' book/*.md)
+
+.PHONY: help environment book serve test lint sync clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+environment: ## create or update .venv (the other targets do it by themselves)
+	@tools/environment.sh "$(PYTHON)" "$(REQUIREMENTS)"
+
+book: environment ## execute the chapters, build the pages, say where they are
+	@$(IN_VENV) -m bookext
+
+serve: ## show the built book at http://localhost:8000
+	@.venv/bin/python -m http.server --directory _build/html --bind localhost 8000
+
+test: environment ## run every test: the package, every chapter, the built pages
+	@$(IN_VENV) -m pytest -n logical --maxprocesses=4 --dist=loadgroup --ignore=tests/test_build.py
+	@$(IN_VENV) -m pytest tests/test_build.py
+
+lint: environment ## check and format the Python code
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+sync: environment ## bring each chapter's .md and .ipynb in step; the newer one counts
+	@.venv/bin/jupytext --sync $(PAIRS)
+
+clean: ## delete what was built and executed, but not .venv
+	rm -rf _build

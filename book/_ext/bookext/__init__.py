@@ -1,0 +1,51 @@
+"""The book's own Sphinx extension: cache, repository address, each chapter's line of facts."""
+
+import math
+import os
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from .execution import Run, cache_folder, cached_run, open_cache
+from .pages import Page
+
+WORDS_PER_MINUTE = 200
+
+
+def setup(app: Sphinx) -> dict:
+    """Connect to Sphinx."""
+    app.connect("config-inited", configure)
+    app.connect("doctree-read", add_facts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def configure(app: Sphinx, config: Config) -> None:
+    """Set what `_config.yml` cannot: computed values, and single options of the theme."""
+    # The folder's name changes with the package, so Sphinx then reads every page again.
+    config.nb_execution_cache_path = str(cache_folder())
+    # Setting `html_theme_options` in _config.yml would replace Jupyter Book's own, buttons included.
+    config.html_theme_options["navbar_persistent"] = []  # else an empty second top bar
+    address = os.environ.get("BOOK_REPOSITORY_URL")
+    if address:
+        config.html_theme_options["repository_url"] = address
+
+
+def add_facts(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the chapter's reading time, run time and peak memory below its title."""
+    page = Page(app.srcdir / f"{app.env.docname}.md")
+    if page.is_chapter:
+        title = next(doctree.findall(nodes.title))
+        line = nodes.paragraph(text=facts(page, cached_run(page, open_cache())))
+        line["classes"].append("chapter-facts")
+        title.parent.insert(title.parent.index(title) + 1, line)
+
+
+def facts(page: Page, run: Run | None) -> str:
+    """Say how long the chapter takes; what was not measured is left out."""
+    words = sum(len(cell.source.split()) for cell in page.notebook().cells)
+    parts = [f"About {math.ceil(words / WORDS_PER_MINUTE)} min to read"]
+    if run:
+        parts.append(f"{math.ceil(run.record['seconds'])} s to run")
+        parts.append(f"{run.record['peak_memory_mb']} MB peak memory")
+    return " · ".join(parts)

@@ -1,0 +1,55 @@
+"""Builds the book: `python -m bookext` executes what is not in the cache, then makes the pages.
+
+One process for both, since importing the toolchain takes longer than rebuilding one page.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from jupyter_book.sphinx import build_sphinx
+
+from .execution import cached_run, open_cache, prepare_cache
+from .pages import ROOT, chapters
+
+SITE = ROOT / "_build" / "html"
+
+
+def execute_chapters() -> None:
+    """Let the tests execute, in parallel, the chapters that are not in the cache."""
+    prepare_cache()
+    cache = open_cache()
+    missing = sum(cached_run(page, cache) is None for page in chapters())
+    if missing:
+        # A chapter may take 1 GB: no more than four at a time, however many cores there are.
+        workers = min(missing, os.cpu_count() or 1, 4)
+        command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist=loadgroup"]
+        if subprocess.run([*command, "tests/test_chapters.py"], cwd=ROOT).returncode:
+            sys.exit("error: a chapter failed, see above; the book was not built")
+
+
+def build_pages(everything: bool) -> None:
+    """Do what `jupyter-book build` does, without its banners; a warning is an error."""
+    failed = build_sphinx(
+        ROOT,
+        SITE,
+        noconfig=True,
+        path_config=ROOT / "_config.yml",
+        confoverrides={"external_toc_path": "_toc.yml", "latex_individualpages": False},
+        freshenv=everything,
+        force_all=everything,
+        quiet=True,
+        warningiserror=True,
+        keep_going=True,
+    )
+    if failed:
+        # Sphinx warns only of pages that it reads: keep nothing that the next build could skip.
+        shutil.rmtree(SITE.parent / ".doctrees", ignore_errors=True)
+        sys.exit(f"error: the book was not built; see the warnings above ({failed!r})")
+
+
+if __name__ == "__main__":
+    execute_chapters()
+    build_pages(everything="--all" in sys.argv)
+    print(f"The book is built: open file://{SITE}/index.html or run `make serve`.")

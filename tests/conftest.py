@@ -1,0 +1,39 @@
+"""Prepares the execution cache once, and says which chapter runs, how long and how big."""
+
+import pytest
+from bookext.execution import prepare_cache
+
+CHAPTER_TEST = "tests/test_chapters.py::test_chapter["
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Only in the controller: two workers that create the cache's database at once collide.
+    if not hasattr(config, "workerinput"):
+        prepare_cache()
+        config.pluginmanager.register(Progress(config))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Chapters take longest, so they go first, and the short tests fill the gaps.
+    items.sort(key=lambda item: not item.nodeid.startswith(CHAPTER_TEST))
+
+
+class Progress:
+    """Prints a line when a chapter starts and when it ends, also when workers execute it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.plugins = config.pluginmanager
+
+    def say(self, text: str) -> None:
+        terminal = self.plugins.getplugin("terminalreporter")
+        terminal.ensure_newline()
+        terminal.write_line(text)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if nodeid.startswith(CHAPTER_TEST):
+            self.say(f"{nodeid.removeprefix(CHAPTER_TEST)[:-1]}: starts")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.nodeid.startswith(CHAPTER_TEST):
+            result = dict(report.user_properties).get("chapter", "failed")
+            self.say(f"{report.nodeid.removeprefix(CHAPTER_TEST)[:-1]}: {result}")
