@@ -1,6 +1,7 @@
 """Prepares the execution cache once, and says which chapter runs, how long and how big."""
 
 import pytest
+
 from bookext.execution import prepare_cache
 
 CHAPTER_TEST = "tests/test_chapters.py::test_chapter["

@@ -1,6 +1,7 @@
 """Every chapter runs, within its limits, keeps its claims and leaves no noise on its page."""
 
 import pytest
+
 from bookext.execution import ChapterError, open_cache, run
 from bookext.pages import Page, chapters
 

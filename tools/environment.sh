@@ -21,37 +21,38 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && [ -x .venv/bin/python
     exit 0
 fi
 
-version=$(sed -n 's/^requires-python = "==\([0-9.]*\)\.\*"/\1/p' pyproject.toml)
+# The version for which the pins were resolved, and with which everything is tested.
+version=$(sed 's/^python-//' .binder/runtime.txt)
 command -v "$python" >/dev/null ||
     stop "$python not found; install Python $version, or say where it is: make PYTHON=/path/to/python$version"
-found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
+found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
     stop "$python does not run; say where Python $version is: make PYTHON=/path/to/python$version"
 [ "$found" = "$version" ] ||
     stop "$python is Python $found, the book needs $version; name another: make PYTHON=/path/to/python$version"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     stop "$python cannot make environments; install its venv module: apt install python$version-venv"
 
-# Measured: 4 GB installed with the CPU build of PyTorch, and as much again for what pip unpacks and
-# caches. PyTorch's default build for Linux brings 5 GB of CUDA libraries along.
-case $requirements in
-    .binder/*) needed=8 ;;
-    *) needed=16 ;;
-esac
-free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1024 / 1024) }')
-[ -d .venv ] || [ "$free" -ge "$needed" ] ||
-    stop "only $free GB free in $PWD, the installation needs $needed GB; make room$(
-        [ "$needed" = 8 ] || echo ', or take the CPU build: make REQUIREMENTS=.binder/requirements.txt')"
-
 if [ -f "$stamp" ]; then
     echo "The requirements have changed: bringing .venv up to date."
     rm "$stamp"
+    show=--quiet
 else
+    rm -rf .venv # whatever an interrupted installation left
+    # The CPU build of PyTorch needs 4 GB installed (measured) and room for pip's downloads and
+    # cache. PyTorch's default build for Linux brings several GB of CUDA libraries (estimated).
+    case $requirements in
+        .binder/*) needed=8 hint= ;;
+        *) needed=16 hint=', or take the CPU build: make REQUIREMENTS=.binder/requirements.txt' ;;
+    esac
+    free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1024 / 1024) }')
+    [ "$free" -ge "$needed" ] ||
+        stop "only $free GB free in $PWD, the installation needs $needed GB; make room$hint"
     echo "Installing into .venv, once; this takes a few minutes."
-    rm -rf .venv
     "$python" -m venv .venv
+    show=--progress-bar=on
 fi
 # Wheels only, so that a compiler is never needed; a platform without them fails at once.
-.venv/bin/pip install --disable-pip-version-check --only-binary :all: -r "$requirements" ||
+.venv/bin/pip install --disable-pip-version-check "$show" --only-binary :all: -r "$requirements" ||
     stop "the installation failed, see above; make the same call again to retry"
 .venv/bin/pip install --disable-pip-version-check --quiet --no-deps --editable . ||
     stop "the package in code/ could not be installed, see above"

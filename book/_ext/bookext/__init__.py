@@ -24,7 +24,7 @@ def configure(app: Sphinx, config: Config) -> None:
     """Set what `_config.yml` cannot: computed values, and single options of the theme."""
     # The folder's name changes with the package, so Sphinx then reads every page again.
     config.nb_execution_cache_path = str(cache_folder())
-    # Setting `html_theme_options` in _config.yml would replace Jupyter Book's own, buttons included.
+    # Setting html_theme_options in _config.yml would replace Jupyter Book's own, buttons included.
     config.html_theme_options["navbar_persistent"] = []  # else an empty second top bar
     address = os.environ.get("BOOK_REPOSITORY_URL")
     if address:

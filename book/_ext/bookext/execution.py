@@ -201,9 +201,7 @@ class Watch:
                 self._members |= {self._root, *self._root.children(recursive=True)}
             self.peak_mb = max(self.peak_mb, self._memory_mb())
             if self.peak_mb > self.memory_limit_mb:
-                self.verdict = (
-                    f"peak memory above the chapter's limit of {self.memory_limit_mb} MB"
-                )
+                self.verdict = f"peak memory above the chapter's limit of {self.memory_limit_mb} MB"
             elif time.monotonic() > deadline:
                 self.verdict = f"still running at the chapter's limit of {self.time_limit_s} s"
             if self.verdict:

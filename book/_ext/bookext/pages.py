@@ -24,7 +24,8 @@ class Page:
     @property
     def name(self) -> str:
         """The path as messages show it."""
-        return self.path.relative_to(ROOT).as_posix() if ROOT in self.path.parents else str(self.path)
+        inside = self.path.is_relative_to(ROOT)
+        return (self.path.relative_to(ROOT) if inside else self.path).as_posix()
 
     @cached_property
     def text(self) -> str:

@@ -1,0 +1,140 @@
+"""The book builds without a warning, executes nothing twice, and its pages hold together.
+
+Run after the chapters: what this file reads, they have put into the cache.
+"""
+
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from bookext.execution import Run, cached_run, open_cache
+from bookext.pages import ROOT, chapters, pages
+from bookext.prose import glued
+
+SITE = ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def runs() -> dict[str, Run]:
+    cache = open_cache()
+    found = {page.name: cached_run(page, cache) for page in chapters()}
+    missing = [name for name, run in found.items() if run is None]
+    if missing:
+        pytest.fail(f"not executed yet: {missing}; run `make test`", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def site(runs: dict[str, Run]) -> Path:
+    """Build every page afresh: an incremental build says nothing of the pages it skips."""
+    command = [sys.executable, "-m", "bookext", "--all"]
+    build = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if build.returncode:
+        pytest.fail(f"{build.stdout}\n{build.stderr}", pytrace=False)
+    return SITE
+
+
+class Links(HTMLParser):
+    """Collects what a page refers to, and the anchors that it offers."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.references += [attributes[key] for key in ("href", "src") if attributes.get(key)]
+        self.anchors |= {attributes[key] for key in ("id", "name") if attributes.get(key)}
+
+
+def test_build_executes_nothing_again(site: Path, runs: dict[str, Run]) -> None:
+    cache = open_cache()
+    again = [
+        page.name for page in chapters() if cached_run(page, cache).record != runs[page.name].record
+    ]
+    assert again == []
+
+
+def test_every_page_is_built(site: Path) -> None:
+    for page in pages():
+        html = site / page.path.relative_to(ROOT).with_suffix(".html")
+        assert html.is_file(), page.name
+        assert "Traceback (most recent call last)" not in html.read_text(encoding="utf-8")
+
+
+def test_internal_links_lead_somewhere(site: Path) -> None:
+    # The theme keeps a template among its static files.
+    found = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    files = {path.resolve(): Links(path) for path in found}
+    broken = []
+    for path, links in files.items():
+        for reference in links.references:
+            parts = urlsplit(reference)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            anchor_missing = (
+                parts.fragment
+                and target in files
+                and unquote(parts.fragment) not in files[target].anchors
+            )
+            if not target.exists() or anchor_missing:
+                broken.append(f"{path.relative_to(site)}: {reference}")
+    assert broken == []
+
+
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    class Loads(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            address = dict(attrs).get("src" if tag != "link" else "href") or ""
+            if urlsplit(address).netloc and dict(attrs).get("rel") != "canonical":
+                loaded.append(f"{path.name}: {address}")
+
+    loaded: list[str] = []
+    for path in site.rglob("*.html"):
+        Loads().feed(path.read_text(encoding="utf-8"))
+    assert loaded == []
+
+
+def test_chapters_say_how_long_they_take(site: Path) -> None:
+    for page in chapters():
+        html = site / page.path.relative_to(ROOT).with_suffix(".html")
+        text = html.read_text(encoding="utf-8")
+        assert "min to read · " in text
+        assert "MB peak memory" in text
+
+
+def test_claims_are_unique_in_the_book(runs: dict[str, Run]) -> None:
+    names = [claim["name"] for run in runs.values() for claim in run.record["claims"]]
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
+def test_prose_quotes_claims_only(runs: dict[str, Run]) -> None:
+    claimed = {claim["name"] for run in runs.values() for claim in run.record["claims"]}
+    unclaimed = {page.name: glued(page.text) - claimed for page in pages()}
+    assert {name: names for name, names in unclaimed.items() if names} == {}
+
+
+def test_a_fork_points_to_itself(site: Path, tmp_path: Path) -> None:
+    """The publishing workflow says where it runs; the buttons follow."""
+    program = (
+        "from bookext import configure; from types import SimpleNamespace as N;"
+        "c = N(html_theme_options={'launch_buttons': 1}); configure(None, c);"
+        "print(c.html_theme_options)"
+    )
+    fork = "https://github.com/someone/fork"
+    out = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(ROOT / "book" / "_ext"), "BOOK_REPOSITORY_URL": fork},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"'repository_url': '{fork}'" in out
+    assert "'launch_buttons': 1" in out
