@@ -1,8 +1,14 @@
 """Prepares the execution cache once, and says which chapter runs, how long and how big."""
 
 import pytest
+from hypothesis import settings
 
 from bookext.execution import prepare_cache
+
+# Neither a busy machine nor luck may fail a test: no limit of time per example, and the same
+# examples every time.
+settings.register_profile("book", deadline=None, derandomize=True)
+settings.load_profile("book")
 
 CHAPTER_TEST = "tests/test_chapters.py::test_chapter["
 

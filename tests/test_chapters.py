@@ -8,10 +8,14 @@ from bookext.pages import Page, chapters
 
 @pytest.mark.parametrize("page", chapters(), ids=lambda page: page.path.stem)
 def test_chapter(page: Page, record_property) -> None:
+    failure = ""
     try:
         result = run(page, open_cache())
     except ChapterError as error:
-        pytest.fail(str(error), pytrace=False)
+        failure = str(error)
+    # Outside of `except`, or pytest would print it twice.
+    if failure:
+        pytest.fail(failure, pytrace=False)
     record = result.record
     seconds, memory = record["seconds"], record["peak_memory_mb"]
     summary = f"{seconds} s, {memory} MB, {len(record['claims'])} claims kept"

@@ -143,6 +143,7 @@ def execute(
         record_timing=False,  # it would change the cell metadata, and with them the cache key
         resources={"metadata": {"path": str(cwd)}},
         shutdown_kernel="immediate",
+        extra_arguments=["--log-level=ERROR"],  # the kernel's own remarks on its connection
         on_cell_start=remember,
     )
     watch = Watch(time_limit_s, memory_limit_mb)
