@@ -1,0 +1,37 @@
+"""Imports TensorFlow, TensorFlow Probability and Keras 2 without their start-up messages.
+
+Other modules, and chapters, import this one first: after it, ``import tensorflow`` is silent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Discard what is written to the process's standard error, by C++ code too."""
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+# TensorFlow Probability's layers are Keras 2 layers; without this TensorFlow loads Keras 3 too.
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+# Information and warnings of the C++ runtime, such as "rebuild with the appropriate flags".
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# "Could not find cuda drivers" is logged while the libraries load, before any setting counts.
+with _silent_stderr():
+    import tensorflow as tf
+    import tensorflow_probability as tfp
+    import tf_keras
+
+__all__ = ["tf", "tf_keras", "tfp"]

@@ -1,0 +1,187 @@
+"""Keras models with `tfp.layers.DenseVariational`: compiled training, and all draws at once.
+
+`model.fit` calls Python for every batch, and a predictive of S draws by S calls of the model calls
+it for every draw.  Here a whole stretch of epochs is one compiled function, and the S draws are one
+batched product.  The updates and the draws are the same; the waiting is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..predictive import RegressionPredictive
+from ..progress import progress
+from ._tensorflow import tf, tf_keras, tfp
+
+
+class Trainer:
+    """Trains one model, again and again from new initial values, compiling it once.
+
+    Each epoch visits all examples in a new random order, in batches; the last one may be smaller.
+    The layers' own losses, such as the KL term of `DenseVariational`, are added, and
+    `BatchNormalization` runs in training mode: these are the updates of `model.fit`.
+
+    Parameters
+    ----------
+    build : callable
+        Returns a new model of inputs of shape (batch, features).
+    optimizer : tf_keras.optimizers.Optimizer
+        Updates the weights.
+    loss : callable
+        ``loss(y, model(X))`` returns the loss of each example, or their mean, with y of shape
+        (batch, 1).
+    batch_size : int
+        Number of examples in a batch.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], tf_keras.Model],
+        *,
+        optimizer: tf_keras.optimizers.Optimizer,
+        loss: Callable,
+        batch_size: int,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
+        self.build = build
+        self.model = build()
+        self.optimizer = optimizer
+        optimizer.build(self.model.trainable_variables)
+        self._epochs = _epoch_function(self.model, optimizer, loss, batch_size)
+
+    def fit(self, X: np.ndarray, y: np.ndarray, *, epochs: int, seed: int) -> tf_keras.Model:
+        """Train the model from new initial values.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n, features)
+            Inputs.
+        y : ndarray, shape (n,)
+            Target.
+        epochs : int
+            Number of passes over the data.
+        seed : int
+            Seed of the initial values, of the order of the examples and of the weight draws.
+
+        Returns
+        -------
+        tf_keras.Model
+            The trained model; the next call trains the same object anew.
+        """
+        if len(X) != len(y):
+            raise ValueError(f"X and y must have the same length, got {len(X)} and {len(y)}")
+        tf_keras.utils.set_random_seed(seed)
+        self.model.set_weights(self.build().get_weights())
+        for variable in self.optimizer.variables:
+            if variable is not self.optimizer.learning_rate:
+                variable.assign(tf.zeros_like(variable))
+        data = tf.constant(X, tf.float32), tf.constant(y[:, None], tf.float32)
+        stretch = max(1, epochs // 20)
+        for first in progress(range(0, epochs, stretch), "training"):
+            last = min(first + stretch, epochs)
+            self._epochs(*data, *(tf.constant(i) for i in (seed, first, last)))
+        return self.model
+
+
+def predictive(
+    model: tf_keras.Sequential,
+    X: np.ndarray,
+    *,
+    draws: int = 100,
+    noise_scale: float | None = None,
+    seed: int,
+) -> RegressionPredictive:
+    """Return the predictive of a sequential model, all draws in one batched computation.
+
+    One draw is one draw of *all* layers, used for all inputs.  (A call of the model does the same
+    with S = 1.)
+
+    Parameters
+    ----------
+    model : tf_keras.Sequential
+        Its last layer gives the mean of y, or is a `tfp.layers.IndependentNormal`.
+    X : ndarray, shape (n, features)
+        Inputs.
+    draws : int
+        Number of weight draws S; a model without variational layers has only one.
+    noise_scale : float, optional
+        Standard deviation of y around a mean output; the scale is the model's own if its output is
+        a distribution, and then this must be left out.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    RegressionPredictive
+        Shape (draws, n), or (1, n) without variational layers.
+
+    Raises
+    ------
+    ValueError
+        If the noise scale is missing, or given although the model has its own.
+    """
+    *layers, last = model.layers
+    if isinstance(last, tfp.layers.IndependentNormal) != (noise_scale is None):
+        raise ValueError(
+            f"noise_scale is {noise_scale!r}: give one if the model's output is a mean, and none "
+            "if it is a distribution, which has its own"
+        )
+    variational = sum(isinstance(layer, tfp.layers.DenseVariational) for layer in model.layers)
+    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * variational).reshape(-1, 2))
+    h = tf.constant(X, tf.float32)[None]  # (draws, n, features), with one draw for a start
+    for layer in layers if noise_scale is None else model.layers:
+        if isinstance(layer, tfp.layers.DenseVariational):
+            w = weight_posterior(layer).sample(draws, seed=next(seeds).astype(np.int32))
+            size = h.shape[-1] * layer.units
+            kernel = tf.reshape(w[:, :size], (draws, h.shape[-1], layer.units))
+            h = layer.activation(tf.matmul(h, kernel) + w[:, None, size:])
+        else:
+            # Other layers see the examples of all draws behind one another.
+            flat = layer(tf.reshape(h, (-1, h.shape[-1])))
+            h = tf.reshape(flat, (*h.shape[:2], -1))
+    if noise_scale is not None:
+        return RegressionPredictive(h[..., 0].numpy(), np.full(h.shape[:2], noise_scale))
+    normal = last(tf.reshape(h, (-1, h.shape[-1])))
+    return RegressionPredictive(
+        *(tf.reshape(part, h.shape[:2]).numpy() for part in (normal.mean(), normal.stddev()))
+    )
+
+
+def weight_posterior(layer: tfp.layers.DenseVariational) -> tfp.distributions.Distribution:
+    """Return the distribution q(w) of a built layer's kernel, row by row, and then bias."""
+    # The layer keeps its posterior model under a private name only; its input does not matter.
+    return layer._posterior(tf.zeros((1, 1)))
+
+
+def weight_prior(layer: tfp.layers.DenseVariational) -> tfp.distributions.Distribution:
+    """Return the prior p(w) of a built layer's kernel, row by row, and then bias."""
+    return layer._prior(tf.zeros((1, 1)))
+
+
+def _epoch_function(
+    model: tf_keras.Model,
+    optimizer: tf_keras.optimizers.Optimizer,
+    loss: Callable,
+    batch_size: int,
+) -> Callable:
+    """Compile the training from epoch `first` up to epoch `last`."""
+
+    @tf.function(reduce_retracing=True)
+    def run(X, y, seed, first, last):
+        n = tf.shape(X)[0]
+        for epoch in tf.range(first, last):
+            key = tf.stack([seed, epoch])
+            order = tf.random.experimental.stateless_shuffle(tf.range(n), key)
+            for start in tf.range(0, n, batch_size):
+                rows = order[start : start + batch_size]
+                with tf.GradientTape() as tape:
+                    output = model(tf.gather(X, rows), training=True)
+                    example_loss = tf.reduce_mean(loss(tf.gather(y, rows), output))
+                    value = tf.add_n([example_loss, *model.losses])
+                gradient = tape.gradient(value, model.trainable_variables)
+                optimizer.apply_gradients(zip(gradient, model.trainable_variables, strict=True))
+
+    return run
