@@ -1,0 +1,396 @@
+"""Mean-field variational inference of torchbnn networks, many draws and many fits at once.
+
+torchbnn stores, for every weight, the mean μ and the log standard deviation log σ of its own
+Normal: q(w) = Π_i N(w_i; μ_i, σ_i²).  A *frozen* torchbnn network keeps the noise ε of its weights
+w = μ + σ ε, so a frozen network is one draw of the weights.  This module hands PyTorch's `vmap` a
+stack of such noises (one per draw) and a stack of (μ, log σ) (one per fit): the network runs for
+all draws of all fits in one batched computation, and stays the network that the chapter wrote.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torchbnn.utils import freeze
+
+from ..predictive import ClassificationPredictive
+from ..progress import progress
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class MeanFieldPosterior:
+    """A torchbnn network, read as an approximate posterior q(w) over its weights.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        The network, trained by `fit` or by any other loop.
+    """
+
+    model: nn.Module
+
+    def predictive(
+        self, X: np.ndarray, *, draws: int = 1000, seed: int
+    ) -> ClassificationPredictive:
+        """Return the predictive of new inputs from draws of the weights.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n, features)
+            Inputs.
+        draws : int
+            Number S of weight draws; each is used for all inputs, so that draws are functions.
+        seed : int
+            Seed of the draws.
+
+        Returns
+        -------
+        ClassificationPredictive
+            `probs` of shape (draws, n, classes).
+        """
+        logits = self._logits(X, draws, seed)
+        return ClassificationPredictive(logits.softmax(-1).numpy())
+
+    @property
+    def kl(self) -> float:
+        """KL(q || prior), summed over all weights, in nats."""
+        state, _ = stack_module_state([self.model])
+        with torch.no_grad():
+            return kl_divergence(state, _priors([self.model])).item()
+
+    def bound(self, X: np.ndarray, y: np.ndarray, *, draws: int = 200, seed: int) -> float:
+        """Return the evidence lower bound E_q[log p(y | X, w)] - KL(q || prior), in nats.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n, features)
+            Training inputs.
+        y : ndarray of int, shape (n,)
+            Training labels.
+        draws : int
+            Number of weight draws that estimate the expectation.
+        seed : int
+            Seed of the draws.
+
+        Returns
+        -------
+        float
+            A lower bound, up to the noise of the draws, of log p(y | X).
+        """
+        _, (labels,) = _checked([self.model], [X], [y])
+        log_probs = self._logits(X, draws, seed).log_softmax(-1)
+        per_draw = log_probs[:, torch.arange(len(labels)), labels].sum(1)
+        return per_draw.mean().item() - self.kl
+
+    @torch.no_grad()
+    def _logits(self, X: np.ndarray, draws: int, seed: int) -> Tensor:
+        """Run the network for all draws at once, in chunks that bound the memory."""
+        if draws < 1:
+            raise ValueError(f"draws must be at least 1, got {draws!r}")
+        (inputs,), _ = _checked([self.model], [X])
+        generator = torch.Generator().manual_seed(seed)
+        state, _ = stack_module_state([self.model])
+        network = _batched(self.model)
+        chunk = max(1, 10_000 // len(inputs))
+        parts = [
+            network(state, _noise(state, min(chunk, draws - start), generator), inputs[None])[0]
+            for start in range(0, draws, chunk)
+        ]
+        return torch.cat(parts)
+
+
+def fit(
+    model: nn.Module,
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    kl_weight: float | None = None,
+    steps: int = 600,
+    draws: int = 8,
+    learning_rate: float = 0.01,
+    cosine: bool = True,
+    initial_scale: float | None = None,
+    seed: int,
+) -> MeanFieldPosterior:
+    """Fit the posterior of one network: see `fit_many`, of which this is the case of one fit."""
+    (posterior,) = fit_many(
+        [model],
+        [X],
+        [y],
+        kl_weight=kl_weight,
+        steps=steps,
+        draws=draws,
+        learning_rate=learning_rate,
+        cosine=cosine,
+        initial_scale=initial_scale,
+        seed=seed,
+    )
+    return posterior
+
+
+def fit_many(
+    models: Sequence[nn.Module],
+    Xs: Sequence[np.ndarray],
+    ys: Sequence[np.ndarray],
+    *,
+    kl_weight: float | None = None,
+    steps: int = 600,
+    draws: int = 8,
+    learning_rate: float = 0.01,
+    cosine: bool = True,
+    initial_scale: float | None = None,
+    seed: int,
+) -> list[MeanFieldPosterior]:
+    """Fit the posteriors of several networks of one architecture, in one batched computation.
+
+    Minimises, for each fit and with full batches,
+
+        E_q[ -1/n Σ_i log p(y_i | x_i, w) ]  +  kl_weight · KL(q || prior).
+
+    With ``kl_weight = 1 / n`` this is the negative evidence lower bound divided by n.  All fits
+    share the noise of the draws: a fit gives the same result alone and in company, and two fits
+    differ by their data, prior or starting point and not by their luck.
+
+    Parameters
+    ----------
+    models : sequence of torch.nn.Module
+        Networks of torchbnn layers, equal but for their priors and starting points, with class
+        logits as outputs.  They are left untouched.
+    Xs : sequence of ndarray, each of shape (n, features)
+        Training inputs of each fit; all of the same shape.
+    ys : sequence of ndarray of int, each of shape (n,)
+        Training labels of each fit.
+    kl_weight : float, optional
+        Weight of the KL, summed over all weights; 1 / n, which the bound asks for, if not given.
+    steps : int
+        Number of steps of Adam.
+    draws : int
+        Weight draws per step.
+    learning_rate : float
+        Learning rate of Adam.
+    cosine : bool
+        Whether the learning rate falls to 0 along a cosine, so that the gradient's noise dies out.
+    initial_scale : float, optional
+        Standard deviation at which every weight's posterior starts; the model's own, which is
+        torchbnn's prior, if not given.
+    seed : int
+        Seed of the draws.  The starting means are the models'.
+
+    Returns
+    -------
+    list of MeanFieldPosterior
+        One per model.
+
+    Raises
+    ------
+    ValueError
+        If the models, data or settings cannot be fitted.
+    FloatingPointError
+        If a fit diverges.
+
+    References
+    ----------
+    A. Graves: Practical variational inference for neural networks. NeurIPS 2011.
+    C. Blundell, J. Cornebise, K. Kavukcuoglu, D. Wierstra: Weight uncertainty in neural networks.
+    ICML 2015.
+    """
+    inputs, labels = _checked(models, Xs, ys)
+    if kl_weight is None:
+        kl_weight = 1 / labels.shape[1]
+    for name, value in {"steps": steps, "draws": draws, "learning_rate": learning_rate}.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value!r}")
+    if not (math.isfinite(kl_weight) and kl_weight >= 0):
+        raise ValueError(f"kl_weight must be finite and not negative, got {kl_weight!r}")
+
+    state = {name: value.clone() for name, value in _detached_stack(models).items()}
+    if initial_scale is not None:
+        if not initial_scale > 0:
+            raise ValueError(f"initial_scale must be positive, got {initial_scale!r}")
+        for name in _bayesian(state):
+            state[f"{name}_log_sigma"].fill_(math.log(initial_scale))
+    for value in state.values():
+        value.requires_grad_()
+    priors = _priors(models)
+    network = _batched(models[0])
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(state.values(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: (1 + math.cos(math.pi * step / steps)) / 2 if cosine else 1.0
+    )
+    targets = labels[:, None].expand(-1, draws, -1)  # the same labels for every draw
+    for _ in progress(range(steps), "fitting"):
+        logits = network(state, _noise(state, draws, generator), inputs)
+        cross_entropy = nn.functional.cross_entropy(
+            logits.movedim(-1, 1), targets, reduction="none"
+        ).mean(dim=(1, 2))
+        loss = cross_entropy + kl_weight * kl_divergence(state, priors)
+        optimiser.zero_grad()
+        # The fits share no parameter: the gradient of the sum is each fit's own gradient.
+        loss.sum().backward()
+        optimiser.step()
+        schedule.step()
+
+    diverged = ~torch.stack([v.isfinite().flatten(1).all(1) for v in state.values()]).all(0)
+    if diverged.any():
+        raise FloatingPointError(
+            f"fits {diverged.nonzero().flatten().tolist()} diverged: their parameters are not "
+            f"finite; lower learning_rate={learning_rate!r} or rescale the inputs"
+        )
+    return [_with_state(model, state, fit) for fit, model in enumerate(models)]
+
+
+def kl_divergence(state: State, priors: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+    """Return KL(q || prior) of each fit, shape (fits,), summed over its weights, in nats.
+
+    For one weight, with q = N(μ, σ²) and prior N(m, s²), it is
+
+        log(s / σ) + (σ² + (μ - m)²) / (2 s²) - 1/2.
+
+    Parameters
+    ----------
+    state : dict
+        Stacked parameters of the fits, each of shape (fits, …), in pairs "…_mu", "…_log_sigma".
+    priors : dict
+        For each pair, the prior's mean and log standard deviation, of broadcastable shapes.
+    """
+    total = torch.zeros(())
+    for name, (prior_mu, prior_log_sigma) in priors.items():
+        mu, log_sigma = state[f"{name}_mu"], state[f"{name}_log_sigma"]
+        log_ratio = log_sigma - prior_log_sigma
+        squared_shift = ((mu - prior_mu) / prior_log_sigma.exp()) ** 2
+        kl = -log_ratio + ((2 * log_ratio).exp() + squared_shift - 1) / 2
+        total = total + kl.flatten(1).sum(1)
+    return total
+
+
+def _batched(model: nn.Module):
+    """Return the network as a function of (state, noise, inputs), batched over fits and draws.
+
+    States of shape (fits, …), noises of shape (draws, …) and inputs of shape (fits, n, …) give
+    logits of shape (fits, draws, n, classes).
+    """
+    frozen = copy.deepcopy(model)
+    freeze(frozen)  # from here on the layers read their noise from their buffers …
+
+    def network(state: State, noise: State, inputs: Tensor) -> Tensor:
+        return functional_call(frozen, {**state, **noise}, (inputs,))  # … which are given here
+
+    over_draws = vmap(network, in_dims=(None, 0, None))
+    return vmap(over_draws, in_dims=(0, None, 0))
+
+
+def _noise(state: State, draws: int, generator: torch.Generator) -> State:
+    """Draw the standard Normal noise of all weights, shapes (draws, …)."""
+    return {
+        f"{name}_eps": torch.randn((draws, *state[f"{name}_mu"].shape[1:]), generator=generator)
+        for name in _bayesian(state)
+    }
+
+
+def _bayesian(state: State) -> list[str]:
+    """Return the names of what has a posterior, for instance "0.weight"."""
+    return [name.removesuffix("_mu") for name in state if name.endswith("_mu")]
+
+
+def _detached_stack(models: Sequence[nn.Module]) -> State:
+    state, _ = stack_module_state(list(models))
+    return {name: value.detach() for name, value in state.items()}
+
+
+def _priors(models: Sequence[nn.Module]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the priors' means and log standard deviations, shapes (fits, 1, …)."""
+    priors = {}
+    for name, parameter in models[0].named_parameters():
+        if name.endswith("_mu"):
+            path = name.rpartition(".")[0]
+            layers = [model.get_submodule(path) for model in models]
+            shape = (len(models),) + (1,) * parameter.ndim
+            priors[name.removesuffix("_mu")] = (
+                torch.tensor([float(layer.prior_mu) for layer in layers]).reshape(shape),
+                torch.tensor([float(layer.prior_log_sigma) for layer in layers]).reshape(shape),
+            )
+    return priors
+
+
+def _with_state(model: nn.Module, state: State, fit: int) -> MeanFieldPosterior:
+    model = copy.deepcopy(model)
+    model.load_state_dict({name: value[fit].detach() for name, value in state.items()})
+    return MeanFieldPosterior(model)
+
+
+def _checked(
+    models: Sequence[nn.Module],
+    Xs: Sequence[np.ndarray],
+    ys: Sequence[np.ndarray] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return stacked inputs (fits, n, features) and labels (fits, n), or say what is wrong."""
+    if not models or len(models) != len(Xs) or (ys is not None and len(ys) != len(Xs)):
+        raise ValueError(
+            "each fit needs a model, inputs and labels, got "
+            f"{len(models)}, {len(Xs)} and {len(Xs) if ys is None else len(ys)}"
+        )
+    for model in models:
+        _check_model(model)
+    Xs = [np.asarray(X, dtype=np.float32) for X in Xs]
+    if len({X.shape for X in Xs}) != 1:
+        raise ValueError(
+            "the inputs of fits that run together must have one shape, got "
+            f"{sorted({X.shape for X in Xs})}; fit other sizes in another call"
+        )
+    if Xs[0].ndim < 2 or Xs[0].size == 0:
+        raise ValueError(f"X must have shape (n, features) with n at least 1, got {Xs[0].shape}")
+    inputs = torch.from_numpy(np.stack(Xs))
+    if not inputs.isfinite().all():
+        bad = (~inputs.isfinite()).nonzero()[0].tolist()
+        raise ValueError(f"X holds a non-finite value, the first at (fit, row, column) {bad}")
+    try:
+        with torch.no_grad():
+            classes = models[0](inputs[0, :1]).shape[-1]
+    except RuntimeError as error:
+        raise ValueError(
+            f"the network does not take inputs of shape {Xs[0].shape}: {error}"
+        ) from error
+    if ys is None:
+        return inputs, None
+    ys = [np.asarray(y) for y in ys]
+    for y in ys:
+        if y.shape != Xs[0].shape[:1] or not np.issubdtype(y.dtype, np.integer):
+            raise ValueError(
+                f"y must hold {len(Xs[0])} integer labels, got shape {y.shape} of {y.dtype}"
+            )
+        if y.min() < 0 or y.max() >= classes:
+            raise ValueError(
+                f"labels must lie in 0..{classes - 1} for a network of {classes} outputs, got "
+                f"{y.min()}..{y.max()}"
+            )
+    return inputs, torch.from_numpy(np.stack(ys).astype(np.int64))
+
+
+def _check_model(model: nn.Module) -> None:
+    """Refuse networks without a posterior, without a prior, or that couple the examples."""
+    bayesian = [layer for layer in model.modules() if hasattr(layer, "prior_log_sigma")]
+    if not bayesian:
+        raise ValueError(
+            "the network has no Bayesian layer; build it of torchbnn layers such as BayesLinear"
+        )
+    for layer in bayesian:
+        if not (math.isfinite(layer.prior_mu) and math.isfinite(layer.prior_log_sigma)):
+            raise ValueError(
+                f"{layer}: the prior's mean must be finite and its sigma finite and positive"
+            )
+    others = [name for name, _ in model.named_buffers() if not name.endswith("_eps")]
+    if others or any(isinstance(layer, nn.Dropout) for layer in model.modules()):
+        raise ValueError(
+            "layers that drop units or keep statistics of the batch are not supported "
+            f"(buffers {others}): the likelihood must be a product over the examples"
+        )
