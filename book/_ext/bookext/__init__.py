@@ -2,13 +2,15 @@
 
 import math
 import os
+from datetime import datetime
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 
 from .execution import Run, cache_folder, cached_run, open_cache
-from .pages import Page
+from .pages import ROOT, Page, chapters
 
 WORDS_PER_MINUTE = 200
 
@@ -16,6 +18,7 @@ WORDS_PER_MINUTE = 200
 def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
     app.connect("config-inited", configure)
+    app.connect("env-get-outdated", executed_since)
     app.connect("doctree-read", add_facts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -29,6 +32,21 @@ def configure(app: Sphinx, config: Config) -> None:
     address = os.environ.get("BOOK_REPOSITORY_URL")
     if address:
         config.html_theme_options["repository_url"] = address
+
+
+def executed_since(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Name the chapters executed after Sphinx last read them, e.g. when a cache was deleted."""
+    cache = open_cache()
+    found = []
+    for page in chapters():
+        docname = page.path.relative_to(ROOT).with_suffix("").as_posix()
+        run = cached_run(page, cache)
+        read = env.all_docs.get(docname, 0) / 1e6  # Sphinx counts microseconds
+        if run and datetime.fromisoformat(run.record["date"]).timestamp() > read:
+            found.append(docname)
+    return found
 
 
 def add_facts(app: Sphinx, doctree: nodes.document) -> None:

@@ -19,14 +19,21 @@ SITE = ROOT / "_build" / "html"
 def execute_chapters() -> None:
     """Let the tests execute, in parallel, the chapters that are not in the cache."""
     prepare_cache()
-    cache = open_cache()
-    missing = sum(cached_run(page, cache) is None for page in chapters())
-    if missing:
+    if count := len(not_executed()):
         # A chapter may take 1 GB: no more than four at a time, however many cores there are.
-        workers = min(missing, os.cpu_count() or 1, 4)
+        workers = min(count, os.cpu_count() or 1, 4)
         command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist=loadgroup"]
         if subprocess.run([*command, "tests/test_chapters.py"], cwd=ROOT).returncode:
             sys.exit("error: a chapter failed, see above; the book was not built")
+    # Otherwise Sphinx would execute them, one by one, unmeasured and unchecked.
+    if names := not_executed():
+        sys.exit(f"error: {', '.join(names)} changed while being executed; call `make book` again")
+
+
+def not_executed() -> list[str]:
+    """Name the chapters that are not in the cache as they and the package now are."""
+    cache = open_cache()
+    return [page.name for page in chapters() if cached_run(page, cache) is None]
 
 
 def build_pages(everything: bool) -> None:
