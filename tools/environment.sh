@@ -53,7 +53,7 @@ else
 fi
 # Wheels only, so that a compiler is never needed; a platform without them fails at once.
 .venv/bin/pip install --disable-pip-version-check "$show" --only-binary :all: -r "$requirements" ||
-    stop "the installation failed, see above; make the same call again to retry"
+    stop "the installation failed (network, disk, or no wheel for this machine: see above); try again"
 .venv/bin/pip install --disable-pip-version-check --quiet --no-deps --editable . ||
     stop "the package in code/ could not be installed, see above"
 echo "$wanted" >"$stamp"
