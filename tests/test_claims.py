@@ -14,19 +14,21 @@ def shown(monkeypatch):
 
 
 def test_claim_is_shown_glued_and_recorded(shown):
-    claims.claim("toy_rmse", np.float64(0.73251), within=(0.7, 0.74), fmt=".3f")
+    claims.claim("toy_rmse", np.float64(0.73951), within=(0.7, 0.74), fmt=".3f")
     [(data, more)] = shown
-    assert data["text/plain"] == "0.733"
+    assert data["text/plain"] == "'0.740'"  # quoted, so that the last zero survives
     assert "toy_rmse" in data["text/html"] and "0.700 to 0.740" in data["text/html"]
     assert data[claims.CLAIM_MIME] == {
-        "name": "toy_rmse", "value": 0.73251, "text": "0.733", "low": 0.7, "high": 0.74,
+        "name": "toy_rmse", "value": 0.73951, "text": "0.740", "low": 0.7, "high": 0.74,
     }  # fmt: skip
     assert more["metadata"]["scrapbook"]["name"] == "toy_rmse"
 
 
 @pytest.mark.parametrize("value", [0.69, 0.75, float("nan"), float("inf")])
-def test_claim_out_of_range_names_claim_value_and_range(shown, value):
-    with pytest.raises(claims.ClaimError, match=rf"'toy_rmse': {value!r} is not within 0.7 to 0.74"):
+def test_claim_out_of_range_says_which_and_why(shown, value):
+    with pytest.raises(
+        claims.ClaimError, match=rf"'toy_rmse': {value!r} is not within 0.7 to 0.74"
+    ):
         claims.claim("toy_rmse", value, within=(0.7, 0.74))
     assert shown == []
 

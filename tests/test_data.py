@@ -133,7 +133,9 @@ def _dataset(X, y):
 def test_non_finite_value_is_named():
     X = np.zeros((3, 2))
     X[1, 1] = np.nan
-    with pytest.raises(data.DataError, match=r"toy: 1 non-finite value\(s\), the first in row 1, b"):
+    with pytest.raises(
+        data.DataError, match=r"toy: 1 non-finite value\(s\), the first in row 1, b"
+    ):
         _dataset(X, np.zeros(3))
     with pytest.raises(data.DataError, match="the target"):
         _dataset(np.zeros((3, 2)), np.array([0, 1, np.inf]))

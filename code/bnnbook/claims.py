@@ -58,8 +58,9 @@ def claim(name: str, value: float, *, within: tuple[float, float], fmt: str = ".
         )
     display(
         {
-            # myst-nb takes the prose's text from text/plain; a notebook shows the HTML.
-            "text/plain": text,
+            # myst-nb takes the prose's text from text/plain, and reads it as a literal: unquoted,
+            # 0.40 would become 0.4.  A notebook shows the HTML.
+            "text/plain": repr(text),
             "text/html": f'<div class="claim"><code>{html.escape(name)}</code> = '
             f"<strong>{text}</strong> (claimed: {low_text} to {high_text})</div>",
             CLAIM_MIME: {"name": name, "value": value, "text": text, "low": low, "high": high},
@@ -68,4 +69,3 @@ def claim(name: str, value: float, *, within: tuple[float, float], fmt: str = ".
         # The key by which myst-nb finds glued outputs.
         metadata={"scrapbook": {"name": name, "mime_prefix": ""}},
     )
-

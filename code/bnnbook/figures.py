@@ -179,9 +179,8 @@ def _inline_svg(svg: str, alt: str) -> str:
     # Identifiers must be unique in the page: keep those that something refers to, prefixed.
     prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8] + "-"
     used = set(re.findall(r"(?:href=\"#|url\(#)([^\")]+)", svg))
-    svg = re.sub(
-        r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg
-    )
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\1{prefix}", svg)
     svg = svg.replace(INK, "currentColor")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)
+    fit = 'style="max-width: 100%; height: auto"'  # never wider than the page or the phone
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}" {fit}', 1)

@@ -294,4 +294,3 @@ def concatenate(parts: Sequence[Predictive], axis: str) -> Predictive:
             np.concatenate([part.scale for part in parts], axis=position),
         )
     return ClassificationPredictive(np.concatenate([part.probs for part in parts], axis=position))
-

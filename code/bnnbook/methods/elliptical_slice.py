@@ -1,0 +1,141 @@
+"""Elliptical slice sampling: exact draws from a posterior with a Normal prior, without gradients.
+
+The current weights w and a fresh draw v from the prior span an ellipse w cos φ + v sin φ, on which
+the prior is constant.  A point of it is accepted if its likelihood exceeds a random level below
+that of w; after a miss the bracket of angles shrinks towards w, so that a step always ends
+(Murray, Adams & MacKay 2010, https://proceedings.mlr.press/v9/murray10a.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..predictive import Predictive
+from ..progress import progress
+
+Predict = Callable[[np.ndarray, np.ndarray], Predictive]
+
+
+@dataclass(frozen=True)
+class SampledPosterior:
+    """Draws from a posterior.
+
+    Attributes
+    ----------
+    chains : ndarray, shape (chains, draws, weights)
+        Weights, one sequence for each chain.
+    predict : callable
+        Maps weights of shape (draws, weights) and inputs to a predictive.
+    """
+
+    chains: np.ndarray = field(repr=False)
+    predict: Predict = field(repr=False)
+
+    def predictive(self, X: np.ndarray) -> Predictive:
+        """Return the posterior predictive of the inputs, all chains and draws pooled."""
+        return self.predict(self.chains.reshape(-1, self.chains.shape[-1]), X)
+
+
+def fit(
+    log_likelihood: Callable[[np.ndarray], np.ndarray],
+    predict: Predict,
+    *,
+    prior_scale: np.ndarray,
+    chains: int = 4,
+    warmup: int = 500,
+    draws: int = 500,
+    thin: int = 1,
+    seed: int,
+) -> SampledPosterior:
+    """Sample weights from the posterior; the chains move together, in batched computations.
+
+    Parameters
+    ----------
+    log_likelihood : callable
+        Maps weights of shape (chains, weights) to log p(D | w) of shape (chains,), in nats.
+    predict : callable
+        Maps weights of shape (draws, weights) and inputs to a predictive.
+    prior_scale : ndarray, shape (weights,)
+        Standard deviations of the prior N(0, diag(prior_scale²)).
+    chains : int
+        Number of independent chains, each started from a draw of the prior.
+    warmup, draws, thin : int
+        Steps that are thrown away, draws that are kept per chain, and steps per kept draw.
+    seed : int
+        Seed of everything random.
+
+    Raises
+    ------
+    ValueError
+        If a prior scale is not positive, a count is below 1 (warmup: below 0), or the log
+        likelihood has the wrong shape or is NaN.
+    """
+    prior_scale = np.asarray(prior_scale, dtype=float)
+    if prior_scale.ndim != 1 or not (prior_scale > 0).all():
+        raise ValueError(f"prior_scale must be a vector of positive numbers, got {prior_scale!r}")
+    if min(chains, draws, thin) < 1 or warmup < 0:
+        raise ValueError(
+            "chains, draws and thin must be at least 1 and warmup at least 0, got "
+            f"{chains}, {draws}, {thin} and {warmup}"
+        )
+
+    def checked_log_likelihood(w: np.ndarray) -> np.ndarray:
+        value = log_likelihood(w)
+        if np.shape(value) != (chains,) or np.isnan(value).any():
+            raise ValueError(
+                f"log_likelihood must return {chains} numbers that are not NaN, one for each "
+                f"chain, got {value!r}"
+            )
+        return value
+
+    rng = np.random.default_rng(seed)
+    w = prior_scale * rng.standard_normal((chains, len(prior_scale)))
+    current = checked_log_likelihood(w)
+    kept = np.empty((chains, draws, len(prior_scale)))
+    for step in progress(range(warmup + draws * thin), "elliptical slice sampling"):
+        v = prior_scale * rng.standard_normal(w.shape)
+        level = current + np.log(rng.random(chains))
+        angle = rng.uniform(0, 2 * np.pi, chains)
+        low, high = angle - 2 * np.pi, angle
+        moving = np.full(chains, True)
+        proposal, proposed = w, current
+        while moving.any():
+            candidate = w * np.cos(angle)[:, None] + v * np.sin(angle)[:, None]
+            proposal = np.where(moving[:, None], candidate, proposal)
+            proposed = np.where(moving, checked_log_likelihood(proposal), proposed)
+            moving = moving & (proposed < level)
+            low = np.where(moving & (angle < 0), angle, low)
+            high = np.where(moving & (angle >= 0), angle, high)
+            angle = np.where(moving, rng.uniform(low, high), angle)
+        w, current = proposal, proposed
+        if step >= warmup and (step - warmup) % thin == thin - 1:
+            kept[:, (step - warmup) // thin] = w
+    return SampledPosterior(kept, predict)
+
+
+def potential_scale_reduction(sequences: np.ndarray) -> np.ndarray:
+    """Return split R-hat: near 1 if the halves of all chains tell the same story.
+
+    Parameters
+    ----------
+    sequences : ndarray, shape (chains, draws, …)
+        Any quantity along the chains, for instance predicted means.
+
+    Returns
+    -------
+    ndarray, shape (…)
+
+    References
+    ----------
+    Gelman et al.: Bayesian Data Analysis, 3rd edition, 2013, section 11.4.
+    """
+    half = sequences.shape[1] // 2
+    if half < 2:
+        raise ValueError(f"R-hat needs at least 4 draws a chain, got {sequences.shape[1]}")
+    halves = np.concatenate([sequences[:, :half], sequences[:, half : 2 * half]])
+    between = halves.mean(axis=1).var(axis=0, ddof=1)
+    within = halves.var(axis=1, ddof=1).mean(axis=0)
+    return np.sqrt((half - 1) / half + between / within)
