@@ -15,6 +15,8 @@ from bookext.execution import Run, cached_run, open_cache
 from bookext.pages import ROOT, chapters, pages
 from bookext.prose import glued
 
+pytestmark = pytest.mark.slow
+
 SITE = ROOT / "_build" / "html"
 
 

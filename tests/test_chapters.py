@@ -6,6 +6,7 @@ from bookext.execution import ChapterError, open_cache, run
 from bookext.pages import Page, chapters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", chapters(), ids=lambda page: page.path.stem)
 def test_chapter(page: Page, record_property) -> None:
     failure = ""

@@ -11,6 +11,8 @@ from bookext import execution
 from bookext.execution import ChapterError, execute, noise, run, settle
 from bookext.pages import Page
 
+pytestmark = pytest.mark.slow
+
 FRONT = """---
 jupytext:
   text_representation: {extension: .md, format_name: myst}

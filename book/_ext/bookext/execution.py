@@ -227,7 +227,7 @@ def describe(notebook: NotebookNode, name: str, index: int, reason: str) -> str:
     cell = notebook.cells[index]
     number = sum(cell.cell_type == "code" for cell in notebook.cells[: index + 1])
     line = notebook.metadata["source_map"][index] + 1
-    first = next(iter(cell.source.splitlines()), "")
+    first = next(iter(cell.source.splitlines()), "")[:50]
     return f"{name}, code cell {number} (line {line}: {first!r}): {reason}"
 
 
