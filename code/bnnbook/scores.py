@@ -40,7 +40,7 @@ def crps(predictive: RegressionPredictive, y: np.ndarray) -> float:
 
     y = predictive.checked(y)
     # The closed form compares all pairs of draws: take the data in chunks to bound its memory.
-    chunk = max(1, 2_000_000 // predictive.draws**2)
+    chunk = max(1, 200_000 // predictive.draws**2)
     per_point = [
         scoringrules.crps_mixnorm(
             y[i : i + chunk],
