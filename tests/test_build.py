@@ -123,6 +123,13 @@ def test_prose_quotes_claims_only(runs: dict[str, Run]) -> None:
     assert {name: names for name, names in unclaimed.items() if names} == {}
 
 
+def test_links_to_source_open_the_repository(site: Path) -> None:
+    linking = [page for page in chapters() if "](../code/" in page.text]
+    for page in linking:
+        html = site / page.path.relative_to(ROOT).with_suffix(".html")
+        assert "/blob/main/code/bnnbook/" in html.read_text(encoding="utf-8"), page.name
+
+
 def test_a_fork_points_to_itself(site: Path, tmp_path: Path) -> None:
     """The publishing workflow says where it runs; the buttons follow."""
     program = (

@@ -61,6 +61,7 @@ def test_typed_number_is_found(text: str, number: str) -> None:
         "$x_{12}^{-3} + w_3^4 = 0$, $\\mathcal{N}(0, 1)$, $\\frac{1}{2}$",
         "$$\nx_1\n$$ (eq-12)",
         "The dtype float32, and x1.",
+        "::::{grid} 1 1 3 3\n:gutter: 3\n\n:::{grid-item}\nText.\n:::\n::::",
         "% a comment on 12\n\n<!-- and 13 -->",
     ],
 )

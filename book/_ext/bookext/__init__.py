@@ -5,6 +5,7 @@ import os
 from datetime import datetime
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -20,6 +21,8 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", configure)
     app.connect("env-get-outdated", executed_since)
     app.connect("doctree-read", add_facts)
+    # Before Sphinx collects the files to download.
+    app.connect("doctree-read", link_to_repository, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -57,6 +60,18 @@ def add_facts(app: Sphinx, doctree: nodes.document) -> None:
         line = nodes.paragraph(text=facts(page, cached_run(page, open_cache())))
         line["classes"].append("chapter-facts")
         title.parent.insert(title.parent.index(title) + 1, line)
+
+
+def link_to_repository(app: Sphinx, doctree: nodes.document) -> None:
+    """Let links to files, `[source](../code/...)`, open the repository instead of a download.
+
+    In the chapter they are relative, so they work in JupyterLab and need no address.
+    """
+    options = app.config.html_theme_options
+    base = f"{options['repository_url']}/blob/{options['repository_branch']}"
+    for link in list(doctree.findall(addnodes.download_reference)):
+        path, _ = app.env.relfn2path(link["reftarget"], app.env.docname)
+        link.replace_self(nodes.reference("", "", *link.children, refuri=f"{base}/{path}"))
 
 
 def facts(page: Page, run: Run | None) -> str:

@@ -25,7 +25,8 @@ Found = Iterator[tuple[int, str]]  # line in the file, number as typed
 NUMBER = re.compile(r"[^\W\d]\w*|((?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)")
 GLUE = re.compile(r"\{glue:[a-z]*\}\s*`(?:[^`]*::)?(\w+)(?::[^`]*)?`")
 NOT_PROSE = {"bibliography", "code", "code-block", "literalinclude", "raw", "tableofcontents"}
-ARGUMENT_IS_NAME = {"figure", "glue:figure", "image", "solution", "solution-start"}
+# A path, a label or a layout
+NO_TITLE = {"figure", "glue:figure", "grid", "image", "solution", "solution-start"}
 # In mathematics these are structure, not results.
 FREE_IN_MATH = {"0", "1", "2"}
 
@@ -138,7 +139,7 @@ def in_directive(fence: Token, line: int) -> Found:
     elif name == "code-cell":
         yield from in_code(body, line + 1 + skipped)
     else:
-        if name not in ARGUMENT_IS_NAME:
+        if name not in NO_TITLE:
             yield from numbers(argument, line)
         yield from numbers(body, line + 1 + skipped)
 
