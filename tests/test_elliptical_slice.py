@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bnnbook.methods import conjugate, elliptical_slice
+from bnnbook.methods.diagnostics import potential_scale_reduction
 from bnnbook.predictive import RegressionPredictive
 
 NOISE = 0.5
@@ -39,7 +40,7 @@ def test_draws_have_the_moments_of_the_exact_posterior():
     pooled = posterior.chains.reshape(-1, 3)
     np.testing.assert_allclose(pooled.mean(axis=0), exact.mean, atol=0.02)
     np.testing.assert_allclose(np.cov(pooled.T), exact.covariance, atol=0.004)
-    assert (elliptical_slice.potential_scale_reduction(posterior.chains) < 1.02).all()
+    assert (potential_scale_reduction(posterior.chains) < 1.02).all()
     new = np.eye(3)
     np.testing.assert_allclose(
         posterior.predictive(new).variance, exact.exact_predictive(new).variance, rtol=0.05
@@ -62,18 +63,6 @@ def test_the_seed_decides():
 def test_thinning_keeps_every_second_step():
     every = sample(draws=10, warmup=0).chains
     np.testing.assert_array_equal(sample(draws=5, warmup=0, thin=2).chains, every[:, 1::2])
-
-
-def test_r_hat_sees_chains_that_disagree():
-    rng = np.random.default_rng(0)
-    agree = rng.normal(size=(4, 500, 2))
-    assert (elliptical_slice.potential_scale_reduction(agree) < 1.02).all()
-    disagree = agree + np.array([0, 0, 0, 3.0])[:, None, None]
-    assert (elliptical_slice.potential_scale_reduction(disagree) > 1.3).all()
-    drifting = agree + np.linspace(0, 3, 500)[None, :, None]
-    assert (elliptical_slice.potential_scale_reduction(drifting) > 1.2).all()
-    with pytest.raises(ValueError, match="at least 4 draws"):
-        elliptical_slice.potential_scale_reduction(agree[:, :3])
 
 
 @pytest.mark.parametrize(

@@ -114,28 +114,3 @@ def fit(
         if step >= warmup and (step - warmup) % thin == thin - 1:
             kept[:, (step - warmup) // thin] = w
     return SampledPosterior(kept, predict)
-
-
-def potential_scale_reduction(sequences: np.ndarray) -> np.ndarray:
-    """Return split R-hat: near 1 if the halves of all chains tell the same story.
-
-    Parameters
-    ----------
-    sequences : ndarray, shape (chains, draws, …)
-        Any quantity along the chains, for instance predicted means.
-
-    Returns
-    -------
-    ndarray, shape (…)
-
-    References
-    ----------
-    Gelman et al.: Bayesian Data Analysis, 3rd edition, 2013, section 11.4.
-    """
-    half = sequences.shape[1] // 2
-    if half < 2:
-        raise ValueError(f"R-hat needs at least 4 draws a chain, got {sequences.shape[1]}")
-    halves = np.concatenate([sequences[:, :half], sequences[:, half : 2 * half]])
-    between = halves.mean(axis=1).var(axis=0, ddof=1)
-    within = halves.var(axis=1, ddof=1).mean(axis=0)
-    return np.sqrt((half - 1) / half + between / within)
