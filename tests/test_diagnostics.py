@@ -19,6 +19,28 @@ def test_r_hat_sees_chains_that_disagree():
     assert (diagnostics.potential_scale_reduction(drifting) > 1.2).all()
 
 
+def autoregressive(rho):
+    noise = np.random.default_rng(0).normal(size=(4, 4000))
+    x = np.empty_like(noise)
+    x[:, 0] = noise[:, 0]
+    for t in range(1, 4000):
+        x[:, t] = rho * x[:, t - 1] + np.sqrt(1 - rho**2) * noise[:, t]
+    return x
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_effective_sample_size_of_an_autoregression(rho):
+    """Its exact value is draws (1 - ρ) / (1 + ρ)."""
+    exact = 16_000 * (1 - rho) / (1 + rho)
+    found = diagnostics.effective_sample_size(autoregressive(rho))
+    np.testing.assert_allclose(found, exact, rtol=0.2)
+
+
+def test_disagreement_lowers_the_effective_sample_size():
+    apart = independent() + np.array([0, 0, 0, 3.0])[:, None, None]
+    assert (diagnostics.effective_sample_size(apart) < 20).all()
+
+
 def test_energy_fraction():
     """Independent energies give 2, a slow walk gives nearly 0."""
     rng = np.random.default_rng(0)
@@ -30,3 +52,5 @@ def test_energy_fraction():
 def test_too_few_draws_are_refused():
     with pytest.raises(ValueError, match="at least 4 draws a chain, got 3"):
         diagnostics.potential_scale_reduction(independent(draws=3))
+    with pytest.raises(ValueError, match="at least 4 draws a chain, got 3"):
+        diagnostics.effective_sample_size(independent(draws=3))

@@ -35,6 +35,45 @@ def potential_scale_reduction(sequences: np.ndarray) -> np.ndarray:
     return np.sqrt((half - 1) / half + between / within)
 
 
+def effective_sample_size(sequences: np.ndarray) -> np.ndarray:
+    """Return how many independent draws would give the mean as precisely as these do.
+
+    Autocorrelations, averaged over the chains, are summed in pairs of lags for as long as the pairs
+    are positive and falling; disagreement between chains counts as correlation.
+
+    Parameters
+    ----------
+    sequences : ndarray, shape (chains, draws, …)
+        Any quantity along the chains.
+
+    Returns
+    -------
+    ndarray, shape (…)
+
+    References
+    ----------
+    C. Geyer: Practical Markov chain Monte Carlo. Statistical Science 7(4), 1992.
+    Gelman et al.: Bayesian Data Analysis, 3rd edition, 2013, section 11.5.
+    """
+    chains, draws = sequences.shape[:2]
+    if draws < 4:
+        raise ValueError(f"the effective sample size needs at least 4 draws a chain, got {draws}")
+    centred = sequences - sequences.mean(axis=1, keepdims=True)
+    spectrum = np.fft.rfft(centred, n=2 * draws, axis=1)
+    covariance = np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, :draws].mean(axis=0) / draws
+    within = covariance[0] * draws / (draws - 1)
+    between = sequences.mean(axis=1).var(axis=0, ddof=1) if chains > 1 else 0.0
+    total = covariance[0] + between
+    correlation = 1 - (within - covariance) / total
+    correlation[0] = 1
+    pairs = correlation[: draws // 2 * 2].reshape(draws // 2, 2, *correlation.shape[1:]).sum(axis=1)
+    # At long lags only noise is left, which must not enter the sum.
+    falling = np.minimum.accumulate(pairs, axis=0)
+    correlation_time = 2 * np.where(falling > 0, falling, 0).sum(axis=0) - 1
+    # Draws that repel one another are worth more than independent ones, within reason.
+    return chains * draws / np.maximum(correlation_time, 1 / np.log10(chains * draws))
+
+
 def energy_fraction(energy: np.ndarray) -> np.ndarray:
     """Return the Bayesian fraction of missing information of each chain, shape (chains,).
 

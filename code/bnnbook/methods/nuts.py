@@ -13,16 +13,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from ..predictive import Predictive
 from ..progress import progress
 from ._tensorflow import tf, tfp
-from .diagnostics import energy_fraction, potential_scale_reduction
+from .diagnostics import effective_sample_size, energy_fraction, potential_scale_reduction
 
-# From weights (chains, weights), inputs and targets to log p(w, y | X), shape (chains,).
-LogJoint = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+# From weights (chains, weights) and the data to log p(w, D), shape (chains,).
+LogJoint = Callable[..., tf.Tensor]
 Predict = Callable[[np.ndarray, np.ndarray], Predictive]
 
 
@@ -95,7 +96,7 @@ class NutsPosterior:
         sequences = values.reshape(*self.chains.shape[:2], -1)
         return {
             "R-hat": float(potential_scale_reduction(sequences).max()),
-            "effective sample size": float(_effective_sample_size(sequences).min()),
+            "effective sample size": float(effective_sample_size(sequences).min()),
             "R-hat of log joint": float(potential_scale_reduction(self.log_joint)),
             "energy fraction": float(energy_fraction(self.energy).min()),
             "divergences": int(self.divergent.sum()),
@@ -106,9 +107,7 @@ class NutsPosterior:
 def fit(
     log_joint: LogJoint,
     predict: Predict,
-    X: np.ndarray,
-    y: np.ndarray,
-    *,
+    *data: np.ndarray | float,
     start: np.ndarray,
     step_size: float = 0.01,
     warmup: int = 500,
@@ -117,17 +116,20 @@ def fit(
     target_accept: float = 0.8,
     seed: int,
 ) -> NutsPosterior:
-    """Sample weights from the posterior p(w | X, y).
+    """Sample weights from the posterior p(w | D).
+
+    The sampler is compiled for a log joint and the shapes of its data: a second call with the same
+    function and shapes, for instance with another prior scale, starts at once.
 
     Parameters
     ----------
     log_joint : callable
-        Maps TensorFlow tensors w (chains, weights), X and y to log p(w, y | X), shape (chains,),
-        up to a constant.
+        Maps TensorFlow tensors, weights w of shape (chains, weights) and the data, to log p(w, D)
+        of shape (chains,), up to a constant.
     predict : callable
         Maps weights of shape (draws, weights) and inputs, both NumPy, to a predictive.
-    X, y : ndarray
-        Training data; the first axis of both is n.
+    *data : ndarray or float
+        What the log joint takes besides w: inputs, targets, scales.
     start : ndarray, shape (chains, weights)
         Where each chain begins, for instance draws from the prior.
     step_size : float
@@ -163,21 +165,14 @@ def fit(
     start = np.asarray(start, dtype=np.float32)
     if start.ndim != 2 or start.size == 0:
         raise ValueError(f"start must have shape (chains, weights), got {start.shape}")
-    if len(X) != len(y):
-        raise ValueError(f"X and y must have the same length, got {len(X)} and {len(y)}")
     if draws < 4 or warmup < 1 or max_depth < 1 or not step_size > 0 or not 0 < target_accept < 1:
         raise ValueError(
             "draws must be at least 4, warmup and max_depth at least 1, step_size positive and "
             f"target_accept between 0 and 1, got {draws}, {warmup}, {max_depth}, {step_size} and "
             f"{target_accept}"
         )
-    inputs = tf.constant(X, tf.float32)
-    targets = tf.constant(y, tf.float32 if np.issubdtype(np.asarray(y).dtype, float) else tf.int32)
-
-    def target(w: tf.Tensor) -> tf.Tensor:
-        return log_joint(w, inputs, targets)
-
-    first = target(tf.constant(start)).numpy()
+    tensors = tuple(_tensor(d) for d in data)
+    first = log_joint(tf.constant(start), *tensors).numpy()
     if first.shape != (len(start),):
         raise ValueError(
             f"log_joint must return shape {(len(start),)}, one number for each chain, got "
@@ -189,30 +184,13 @@ def fit(
             "mean, or look for a log of zero"
         )
 
-    kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
-        tfp.mcmc.NoUTurnSampler(target, step_size=step_size, max_tree_depth=max_depth),
-        num_adaptation_steps=int(0.8 * warmup),
-        target_accept_prob=target_accept,
-    )
-
     piece = _piece_length(warmup, draws)
-
-    @tf.function(jit_compile=True)
-    def run(w: tf.Tensor, results: object, piece_seed: tf.Tensor) -> tuple:
-        return tfp.mcmc.sample_chain(
-            piece,
-            w,
-            kernel=kernel,
-            previous_kernel_results=results,
-            return_final_kernel_results=True,
-            trace_fn=_trace,
-            seed=piece_seed,
-        )
-
-    w, results = tf.constant(start), kernel.bootstrap_results(tf.constant(start))
+    bootstrap, run = _compiled(log_joint, int(0.8 * warmup), max_depth, target_accept, piece)
+    w = tf.constant(start)
+    results = bootstrap(w, tf.constant(step_size, tf.float32), tensors)
     pieces = []
     for i in progress(range((warmup + draws) // piece), "no-U-turn sampling"):
-        states, trace, results = run(w, results, tf.constant([seed, i]))
+        states, trace, results = run(w, results, tf.constant([seed, i]), tensors)
         w = states[-1]
         if i >= warmup // piece:
             pieces.append({"chains": states, **trace})
@@ -226,6 +204,46 @@ def fit(
     )
     _warn(posterior)
     return posterior
+
+
+@lru_cache(maxsize=4)
+def _compiled(
+    log_joint: LogJoint, adaptation: int, max_depth: int, target_accept: float, piece: int
+) -> tuple[Callable, Callable]:
+    """Return the compiled start of a chain and a compiled piece of it."""
+
+    def kernel(step_size: tf.Tensor, data: tuple) -> tfp.mcmc.TransitionKernel:
+        return tfp.mcmc.DualAveragingStepSizeAdaptation(
+            tfp.mcmc.NoUTurnSampler(
+                lambda w: log_joint(w, *data), step_size=step_size, max_tree_depth=max_depth
+            ),
+            num_adaptation_steps=adaptation,
+            target_accept_prob=target_accept,
+        )
+
+    @tf.function(jit_compile=True)
+    def bootstrap(w: tf.Tensor, step_size: tf.Tensor, data: tuple) -> object:
+        return kernel(step_size, data).bootstrap_results(w)
+
+    @tf.function(jit_compile=True)
+    def run(w: tf.Tensor, results: object, seed: tf.Tensor, data: tuple) -> tuple:
+        return tfp.mcmc.sample_chain(
+            piece,
+            w,
+            # The step size that counts is the one that the adaptation keeps in its results.
+            kernel=kernel(tf.constant(1.0), data),
+            previous_kernel_results=results,
+            return_final_kernel_results=True,
+            trace_fn=_trace,
+            seed=seed,
+        )
+
+    return bootstrap, run
+
+
+def _tensor(array: np.ndarray | float) -> tf.Tensor:
+    whole = np.issubdtype(np.asarray(array).dtype, np.integer)
+    return tf.constant(array, tf.int32 if whole else tf.float32)
 
 
 def _piece_length(warmup: int, draws: int) -> int:
@@ -242,13 +260,6 @@ def _trace(_: tf.Tensor, results: object) -> dict[str, tf.Tensor]:
         "deepest": inner.reach_max_depth,
         "leapfrogs": inner.leapfrogs_taken,
     }
-
-
-def _effective_sample_size(sequences: np.ndarray) -> np.ndarray:
-    draws_first = np.swapaxes(sequences, 0, 1)
-    return tfp.mcmc.effective_sample_size(
-        draws_first, filter_beyond_positive_pairs=True, cross_chain_dims=1
-    ).numpy()
 
 
 def _warn(posterior: NutsPosterior) -> None:
