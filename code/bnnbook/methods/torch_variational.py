@@ -100,7 +100,7 @@ class MeanFieldPosterior:
         generator = torch.Generator().manual_seed(seed)
         state, _ = stack_module_state([self.model])
         network = _batched(self.model)
-        chunk = max(1, 4_000 // len(inputs))
+        chunk = min(100, max(1, 4_000 // len(inputs)))
         parts = [
             network(state, _noise(state, min(chunk, draws - start), generator), inputs[None])[0]
             for start in range(0, draws, chunk)
