@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -206,8 +207,8 @@ def fit(
         target, shape (draws, n), from outputs of shape (draws, n, outputs) and the log of a noise
         scale, one number that is trained with the weights.
     loss : callable
-        ``loss(likelihood, y, kl, n)`` returns what is minimised, from the likelihood of a batch, the
-        batch's targets, the exact KL divergence from the prior, and the number n of examples in X.
+        ``loss(likelihood, y, kl, n)`` returns what is minimised, from the likelihood of a batch,
+        the batch's targets, the exact KL divergence from the prior, and the number n of rows of X.
     prior_scale : float
         Standard deviation τ of the prior on each weight and bias, for standardised data.
     steps, draws, batch_size : int
@@ -277,7 +278,7 @@ def _start(units: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
     training is slow.  The last layer starts at zero: the first predictions are the target's mean.
     """
     parameters = []
-    for i, (inputs, outputs) in enumerate(zip(units[:-1], units[1:], strict=True)):
+    for i, (inputs, outputs) in enumerate(pairwise(units)):
         hidden = i < len(units) - 2
         kernel = rng.standard_normal(inputs * outputs) if hidden else np.zeros(inputs * outputs)
         mean = np.append(kernel, np.zeros(outputs))
@@ -344,7 +345,12 @@ def _training_function(
         ]
         return [updated, first, second]
 
-    @tf.function(reduce_retracing=True)
+    start = _start(units, np.random.default_rng(0))
+    parameters = [tf.TensorSpec(p.shape, tf.float32) for p in start]
+    inputs = tf.TensorSpec((None, units[0]), tf.float32)
+    target, index = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32)
+
+    @tf.function(input_signature=([parameters] * 3, inputs, target, *[index] * 3))
     def train(state, X, y, seed, first, last):
         total = tf.constant(0.0)
         for step in tf.range(first, last):

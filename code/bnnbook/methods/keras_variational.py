@@ -25,8 +25,8 @@ class Trainer:
 
     Parameters
     ----------
-    build : callable
-        Returns a new model of inputs of shape (batch, features).
+    model : tf_keras.Model
+        A new model of inputs of shape (batch, features).
     optimizer : tf_keras.optimizers.Optimizer
         Updates the weights.
     loss : callable
@@ -38,7 +38,7 @@ class Trainer:
 
     def __init__(
         self,
-        build: Callable[[], tf_keras.Model],
+        model: tf_keras.Model,
         *,
         optimizer: tf_keras.optimizers.Optimizer,
         loss: Callable,
@@ -46,11 +46,11 @@ class Trainer:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
-        self.build = build
-        self.model = build()
+        self.model = model
         self.optimizer = optimizer
-        optimizer.build(self.model.trainable_variables)
-        self._epochs = _epoch_function(self.model, optimizer, loss, batch_size)
+        optimizer.build(model.trainable_variables)
+        self._start = model.get_weights()
+        self._epochs = _epoch_function(model, optimizer, loss, batch_size)
 
     def fit(self, X: np.ndarray, y: np.ndarray, *, epochs: int, seed: int) -> tf_keras.Model:
         """Train the model from new initial values.
@@ -74,16 +74,29 @@ class Trainer:
         if len(X) != len(y):
             raise ValueError(f"X and y must have the same length, got {len(X)} and {len(y)}")
         tf_keras.utils.set_random_seed(seed)
-        self.model.set_weights(self.build().get_weights())
-        for variable in self.optimizer.variables:
-            if variable is not self.optimizer.learning_rate:
-                variable.assign(tf.zeros_like(variable))
+        self._restart(seed)
         data = tf.constant(X, tf.float32), tf.constant(y[:, None], tf.float32)
         stretch = max(1, epochs // 20)
         for first in progress(range(0, epochs, stretch), "training"):
             last = min(first + stretch, epochs)
             self._epochs(*data, *(tf.constant(i) for i in (seed, first, last)))
         return self.model
+
+    def _restart(self, seed: int) -> None:
+        """Forget the last training: as at the start, but with new random kernels."""
+        # Building the model anew would do, but Keras never frees its graph of symbolic tensors.
+        self.model.set_weights(self._start)
+        for i, layer in enumerate(self.model.layers):
+            if isinstance(layer, tf_keras.layers.Dense):
+                kind, settings = (
+                    type(layer.kernel_initializer),
+                    layer.kernel_initializer.get_config(),
+                )
+                new = kind.from_config(settings | {"seed": 1000 * seed + i})
+                layer.kernel.assign(new(layer.kernel.shape))
+        for variable in self.optimizer.variables:
+            if variable is not self.optimizer.learning_rate:
+                variable.assign(tf.zeros_like(variable))
 
 
 def predictive(
@@ -168,8 +181,11 @@ def _epoch_function(
     batch_size: int,
 ) -> Callable:
     """Compile the training from epoch `first` up to epoch `last`."""
+    index = tf.TensorSpec((), tf.int32)
+    inputs = tf.TensorSpec((None, model.input_shape[-1]), tf.float32)
 
-    @tf.function(reduce_retracing=True)
+    # One trace for any number of examples: each further one takes a second and 40 MB.
+    @tf.function(input_signature=(inputs, tf.TensorSpec((None, 1), tf.float32), *[index] * 3))
     def run(X, y, seed, first, last):
         n = tf.shape(X)[0]
         for epoch in tf.range(first, last):
