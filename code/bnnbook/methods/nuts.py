@@ -185,12 +185,13 @@ def fit(
         )
 
     piece = _piece_length(warmup, draws)
-    bootstrap, run = _compiled(log_joint, int(0.8 * warmup), max_depth, target_accept, piece)
+    bootstrap, run = _compiled(log_joint, max_depth, target_accept, piece)
     w = tf.constant(start)
-    results = bootstrap(w, tf.constant(step_size, tf.float32), tensors)
+    adaptation = tf.constant(int(0.8 * warmup))  # a tensor: another length needs no compilation
+    results = bootstrap(w, tf.constant(step_size, tf.float32), adaptation, tensors)
     pieces = []
     for i in progress(range((warmup + draws) // piece), "no-U-turn sampling"):
-        states, trace, results = run(w, results, tf.constant([seed, i]), tensors)
+        states, trace, results = run(w, results, tf.constant([seed, i]), adaptation, tensors)
         w = states[-1]
         if i >= warmup // piece:
             pieces.append({"chains": states, **trace})
@@ -208,11 +209,13 @@ def fit(
 
 @lru_cache(maxsize=4)
 def _compiled(
-    log_joint: LogJoint, adaptation: int, max_depth: int, target_accept: float, piece: int
+    log_joint: LogJoint, max_depth: int, target_accept: float, piece: int
 ) -> tuple[Callable, Callable]:
     """Return the compiled start of a chain and a compiled piece of it."""
 
-    def kernel(step_size: tf.Tensor, data: tuple) -> tfp.mcmc.TransitionKernel:
+    def kernel(
+        step_size: tf.Tensor, adaptation: tf.Tensor, data: tuple
+    ) -> tfp.mcmc.TransitionKernel:
         return tfp.mcmc.DualAveragingStepSizeAdaptation(
             tfp.mcmc.NoUTurnSampler(
                 lambda w: log_joint(w, *data), step_size=step_size, max_tree_depth=max_depth
@@ -222,16 +225,18 @@ def _compiled(
         )
 
     @tf.function(jit_compile=True)
-    def bootstrap(w: tf.Tensor, step_size: tf.Tensor, data: tuple) -> object:
-        return kernel(step_size, data).bootstrap_results(w)
+    def bootstrap(w: tf.Tensor, step_size: tf.Tensor, adaptation: tf.Tensor, data: tuple) -> object:
+        return kernel(step_size, adaptation, data).bootstrap_results(w)
 
     @tf.function(jit_compile=True)
-    def run(w: tf.Tensor, results: object, seed: tf.Tensor, data: tuple) -> tuple:
+    def run(
+        w: tf.Tensor, results: object, seed: tf.Tensor, adaptation: tf.Tensor, data: tuple
+    ) -> tuple:
         return tfp.mcmc.sample_chain(
             piece,
             w,
             # The step size that counts is the one that the adaptation keeps in its results.
-            kernel=kernel(tf.constant(1.0), data),
+            kernel=kernel(tf.constant(1.0), adaptation, data),
             previous_kernel_results=results,
             return_final_kernel_results=True,
             trace_fn=_trace,
