@@ -45,8 +45,8 @@ def test_one_draw_is_the_normal():
     predictive, truth = normal(mean, scale), stats.norm(mean, scale)
     np.testing.assert_allclose(predictive.log_prob(y), truth.logpdf(y))
     np.testing.assert_allclose(predictive.cdf(y), truth.cdf(y))
-    np.testing.assert_allclose(predictive.quantile(0.9), truth.ppf(0.9), atol=1e-6)
-    np.testing.assert_allclose(predictive.interval(0.5), truth.interval(0.5), atol=1e-6)
+    np.testing.assert_allclose(predictive.quantile(0.9), truth.ppf(0.9), atol=1e-4)
+    np.testing.assert_allclose(predictive.interval(0.5), truth.interval(0.5), atol=1e-4)
     assert (predictive.epistemic == 0).all()
 
 
@@ -94,7 +94,7 @@ def test_total_variance_is_epistemic_plus_aleatoric(predictive):
 @given(mixtures(), st.floats(0.01, 0.99))
 def test_quantile_inverts_the_cdf(predictive, probability):
     # Where components are far apart the CDF is flat, and any point of the plateau is a quantile.
-    quantile, step = predictive.quantile(probability), 1e-5 * predictive.scale.max(axis=0)
+    quantile, step = predictive.quantile(probability), 1e-4 * predictive.scale.max(axis=0)
     assert (predictive.cdf(quantile - step) <= probability + 1e-9).all()
     assert (predictive.cdf(quantile + step) >= probability - 1e-9).all()
 
@@ -102,7 +102,7 @@ def test_quantile_inverts_the_cdf(predictive, probability):
 @given(mixtures(), st.floats(0.05, 0.9))
 def test_intervals_are_nested(predictive, level):
     inner, outer = predictive.interval(level), predictive.interval(level + 0.05)
-    slack = 1e-5 * predictive.scale.max(axis=0)
+    slack = 1e-4 * predictive.scale.max(axis=0)
     assert (outer[0] <= inner[0] + slack).all() and (inner[1] <= outer[1] + slack).all()
 
 

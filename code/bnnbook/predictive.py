@@ -135,14 +135,14 @@ class RegressionPredictive:
         Returns
         -------
         ndarray, shape (n,)
-            Exact to a millionth of the widest component's scale.
+            Exact to a ten-thousandth of the widest component's scale.
         """
         if not 0 < probability < 1:
             raise ValueError(f"probability must be between 0 and 1, got {probability!r}")
         # The mixture's quantile lies between the smallest and the largest of its components'.
         components = self.mean + self.scale * ndtri(probability)
         lower, upper = components.min(axis=0), components.max(axis=0)
-        tolerance = 1e-6 * self.scale.max(axis=0)
+        tolerance = 1e-4 * self.scale.max(axis=0)
         while np.any(upper - lower > tolerance):
             middle = (lower + upper) / 2
             below = self.cdf(middle) < probability
