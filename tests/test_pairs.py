@@ -13,7 +13,10 @@ MEND = "run `make sync` and commit both"
 @pytest.mark.parametrize("page", chapters(), ids=lambda page: page.path.stem)
 def test_pair(page: Page) -> None:
     pair = page.path.with_suffix(".ipynb")
-    assert page.front_matter["jupytext"]["formats"] == "md:myst,ipynb", page.name
+    settings = page.front_matter["jupytext"]
+    assert settings["formats"] == "md:myst,ipynb", page.name
+    # Without it `make sync` writes the notebook's older `bnnbook:` over the chapter's.
+    assert settings["notebook_metadata_filter"] == "bnnbook,myst", page.name
     if not pair.exists():
         pytest.fail(f"{pair.name} is missing: {MEND}", pytrace=False)
     notebook = nbformat.read(pair, as_version=4)
