@@ -280,14 +280,18 @@ def fit_many(
         m, L = mean_and_root()
         kl = kl_to_prior(m, L, prior_scale)
         batches = math.ceil(BOUND_DRAWS / draws)
-        values = torch.cat([log_likelihood_of_draws(m, L) for _ in range(batches)], dim=1)
+        # One array: small results, each kept between two large temporaries, would leave holes that
+        # the next temporaries do not fit into, and gigabytes of memory would stay taken.
+        values = torch.empty(batches, fits, draws, dtype=torch.float64)
+        for batch in values:
+            batch.copy_(log_likelihood_of_draws(m, L))
     return [
         NormalPosterior(
             mean=m[i].numpy(),
             root=L[i].numpy(),
             kl=kl[i].item(),
-            expected_log_likelihood=values[i].mean().item(),
-            elbo_error=values[i].std().item() / math.sqrt(values.shape[1]),
+            expected_log_likelihood=values[:, i].mean().item(),
+            elbo_error=values[:, i].std().item() / math.sqrt(batches * draws),
             trace=trace[:, i],
             predict=predict,
         )
