@@ -202,7 +202,10 @@ class Watch:
                 self._members |= {self._root, *self._root.children(recursive=True)}
             self.peak_mb = max(self.peak_mb, self._memory_mb())
             if self.peak_mb > self.memory_limit_mb:
-                self.verdict = f"peak memory above the chapter's limit of {self.memory_limit_mb} MB"
+                self.verdict = (
+                    f"peak memory of {self.peak_mb:.0f} MB above the chapter's limit of "
+                    f"{self.memory_limit_mb} MB"
+                )
             elif time.monotonic() > deadline:
                 self.verdict = f"still running at the chapter's limit of {self.time_limit_s} s"
             if self.verdict:
@@ -214,7 +217,7 @@ class Watch:
         for process in self._members:
             with suppress(psutil.NoSuchProcess):
                 total += process.memory_info().rss
-        return total / 1e6
+        return total / 2**20  # as the limits of containers, and so Binder's, count
 
     def _kill(self) -> None:
         for process in self._members:
