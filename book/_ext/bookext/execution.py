@@ -32,6 +32,7 @@ CLAIM_TYPE = "application/vnd.bnnbook.claim+json"
 PACKAGES = ("numpy", "scikit-learn", "tensorflow", "tensorflow-probability", "torch", "torchbnn")
 
 # Chapters run side by side: one thread each, or they fight for the cores and timings mean nothing.
+# One arena of memory too: with one for each of TensorFlow's idle threads the peak is a matter of luck.
 ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
@@ -39,6 +40,7 @@ ONE_THREAD = dict.fromkeys(
         "MKL_NUM_THREADS",
         "TF_NUM_INTRAOP_THREADS",
         "TF_NUM_INTEROP_THREADS",
+        "MALLOC_ARENA_MAX",
     ),
     "1",
 )
