@@ -32,7 +32,7 @@ CLAIM_TYPE = "application/vnd.bnnbook.claim+json"
 PACKAGES = ("numpy", "scikit-learn", "tensorflow", "tensorflow-probability", "torch", "torchbnn")
 
 # Chapters run side by side: one thread each, or they fight for the cores and timings mean nothing.
-# One arena of memory too: with one for each of TensorFlow's idle threads the peak is a matter of luck.
+# One arena of memory, too: with one for each of TensorFlow's idle threads the peak is luck.
 ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
