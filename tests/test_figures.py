@@ -5,9 +5,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from bnnbook import figures
-from bnnbook.predictive import RegressionPredictive
+from bnnbook.predictive import ClassificationPredictive, RegressionPredictive
 
 ALT = "Two lines cross in the middle: neither method is better everywhere."
 
@@ -105,3 +106,19 @@ def test_class_scatter_uses_a_marker_for_each_class():
     assert [len(c.get_offsets()) for c in axes.collections] == [2, 2, 2]
     shapes = {c.get_paths()[0].vertices.tobytes() for c in axes.collections}
     assert len(shapes) == 3
+
+
+def test_reliability_draws_bins_and_the_bars_of_a_right_predictive():
+    # 300 predictions of 0.75, of which 210 come true, and 100 of 0.95, of which 95 do.
+    top = np.repeat([0.75, 0.95], [300, 100])
+    predictive = ClassificationPredictive(np.stack([top, 1 - top], axis=1)[None])
+    y = np.concatenate([np.arange(300) >= 210, np.arange(100) >= 95]).astype(int)
+    _, axes = figures.subplots()
+    figures.reliability(axes, predictive, y)
+    bars, markers = axes.collections
+    np.testing.assert_allclose(markers.get_offsets(), [[0.75, 0.70], [0.95, 0.95]])
+    assert markers.get_sizes()[0] > markers.get_sizes()[1]
+    # The count of a bin is binomial: its 5 % and 95 % quantiles, but for simulation.
+    for segment, n, p in zip(bars.get_segments(), (300, 100), (0.75, 0.95), strict=True):
+        exact = binom.ppf([0.05, 0.95], n, p) / n
+        np.testing.assert_allclose(segment[:, 1], exact, atol=1.5 / n)

@@ -40,6 +40,8 @@ def test_crps_in_chunks_is_the_same():
     mean, scale, y = rng.normal(size=(900, 7)), rng.uniform(1, 2, (900, 7)), rng.normal(size=7)
     one_by_one = [scores.crps(normal_column(mean, scale, i), y[i : i + 1]) for i in range(7)]
     whole = scores.crps(RegressionPredictive(mean, scale), y)
+    each = scores.crps_of_each(RegressionPredictive(mean, scale), y)
+    np.testing.assert_allclose(each, one_by_one)
     assert whole == pytest.approx(np.mean(one_by_one))
 
 

@@ -25,7 +25,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .predictive import RegressionPredictive
+from .predictive import ClassificationPredictive, RegressionPredictive
 
 # Dark enough for white paper and light enough for a dark page: contrast above 3:1 on both.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#3a82c4", "#d1700a", "#1f9a6d", "#b35fa0", "#7f858d"
@@ -171,6 +171,55 @@ def class_scatter(
         axes.scatter(
             x[chosen], y[chosen], c=COLOURS[c], marker=MARKERS[c], label=name, **{"s": 26} | options
         )
+
+
+def reliability(
+    axes: Axes,
+    predictive: ClassificationPredictive,
+    y: np.ndarray,
+    *,
+    bins: int = 10,
+    level: float = 0.9,
+    seed: int = 0,
+) -> None:
+    """Draw a reliability diagram of the most probable class, with its sampling error.
+
+    The bins are those of `bnnbook.scores.ece`; the area of a marker grows with the number of data
+    points in its bin.  A bar shows where the marker would lie with probability `level` if each
+    prediction were right with exactly the probability that it states.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    predictive : ClassificationPredictive
+        What to judge.
+    y : ndarray of int, shape (n,)
+        Labels.
+    bins : int
+        Number of equally wide bins between 0 and 1; empty ones are left out.
+    level : float in (0, 1)
+        Probability inside a bar.
+    seed : int
+        Seed of the thousand imagined sets of labels behind the bars.
+
+    References
+    ----------
+    J. Bröcker, L. A. Smith: Increasing the reliability of reliability diagrams. Weather and
+    Forecasting 22(3), 2007.
+    """
+    correct = predictive.classes == predictive.checked(y)
+    confidence = predictive.expectation.max(axis=-1)
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    members = (bin_of[:, None] == np.unique(bin_of)).astype(float)
+    counts = members.sum(axis=0)
+    imagined = np.random.default_rng(seed).random((1000, len(confidence))) < confidence
+    tail = (1 - level) / 2
+    low, high = np.quantile(imagined @ members / counts, [tail, 1 - tail], axis=0)
+    x = confidence @ members / counts
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
+    axes.vlines(x, low, high, color=GREY, alpha=0.45, linewidth=5)
+    axes.scatter(x, correct @ members / counts, s=10 + 2 * counts, color=BLUE, alpha=0.85, zorder=3)
 
 
 def _inline_svg(svg: str, alt: str) -> str:

@@ -36,6 +36,11 @@ def crps(predictive: RegressionPredictive, y: np.ndarray) -> float:
     A proper scoring rule; for a point prediction it is the absolute error (Gneiting & Raftery
     2007).
     """
+    return float(np.mean(crps_of_each(predictive, y)))
+
+
+def crps_of_each(predictive: RegressionPredictive, y: np.ndarray) -> np.ndarray:
+    """Continuous ranked probability score of each data point, shape (n,): see `crps`."""
     import scoringrules  # imported here: it costs more than the rest of the package
 
     y = predictive.checked(y)
@@ -50,7 +55,7 @@ def crps(predictive: RegressionPredictive, y: np.ndarray) -> float:
         )
         for i in range(0, len(y), chunk)
     ]
-    return float(np.mean(np.concatenate(per_point)))
+    return np.concatenate(per_point)
 
 
 def rmse(predictive: RegressionPredictive, y: np.ndarray) -> float:
