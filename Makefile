@@ -8,7 +8,7 @@ REQUIREMENTS ?= requirements.txt
 IN_VENV = PYTHONPATH=book/_ext .venv/bin/python
 PAIRS = $(shell grep -l '^  formats: md:myst,ipynb' book/*.md)
 
-.PHONY: help environment book serve test lint sync clean
+.PHONY: help environment book serve test reference lint sync clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -25,6 +25,9 @@ serve: ## show the built book at http://localhost:8000
 test: environment ## run every test: the package, every chapter, the built pages
 	@$(IN_VENV) -m pytest -n logical --maxprocesses=4 --dist=loadgroup --ignore=tests/test_build.py
 	@$(IN_VENV) -m pytest tests/test_build.py
+
+reference: environment ## sample the stored reference posteriors anew (a quarter of an hour)
+	@$(IN_VENV) -m bnnbook.reference
 
 lint: environment ## check and format the Python code
 	@.venv/bin/ruff check --fix
