@@ -133,13 +133,14 @@ def test_keras_layer_trains_by_fit(chapter: dict) -> None:
 
 
 def test_keras_layer_draws_what_it_says(chapter: dict) -> None:
-    layer = chapter["VariationalDense"](1, prior_scale=1.0, kl_weight=1.0)
+    """Many units with equal parameters are many draws."""
+    layer = chapter["VariationalDense"](4000, prior_scale=1.0, kl_weight=1.0)
     layer.build((None, 1))
-    layer.set_weights([np.array([[2.0], [1.0]]), np.log([[0.5], [0.1]])])
-    outputs = np.array([layer(np.array([[0.0], [1.0]])).numpy()[:, 0] for _ in range(2000)])
-    np.testing.assert_allclose(outputs.mean(axis=0), [1, 3], atol=0.05)
-    expected = [0.1, math.hypot(0.5, 0.1)]
-    np.testing.assert_allclose(outputs.std(axis=0), expected, rtol=0.06)
+    alike = np.ones((1, 4000))
+    layer.set_weights([[[2.0], [1.0]] * alike, np.log([[0.5], [0.1]]) * alike])
+    outputs = layer(np.array([[0.0], [1.0]])).numpy()
+    np.testing.assert_allclose(outputs.mean(axis=1), [1, 3], atol=0.05)
+    np.testing.assert_allclose(outputs.std(axis=1), [0.1, math.hypot(0.5, 0.1)], rtol=0.06)
 
 
 def test_keras_layer_runs_on_pytorch() -> None:
@@ -165,3 +166,22 @@ print(keras.backend.backend())
         text=True,
     )
     assert (done.stdout, done.returncode) == ("torch\n", 0), done.stderr[-2000:]
+
+
+def test_published_program_runs_with_tf_keras() -> None:
+    """The second of the chapter's three ways on; the chapter itself runs the first and the third."""
+    (cell,) = (c for c in CHAPTER.notebook().cells if c.source.startswith("program = "))
+    namespace: dict = {}
+    exec(cell.source, namespace)
+    program = namespace["program"].replace(
+        "from tensorflow import keras", "import tf_keras as keras"
+    )
+    assert "import tf_keras as keras" in program
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("trained")
