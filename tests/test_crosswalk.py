@@ -169,7 +169,7 @@ print(keras.backend.backend())
 
 
 def test_published_program_runs_with_tf_keras() -> None:
-    """The second of the chapter's three ways on; the chapter itself runs the first and the third."""
+    """The second of the chapter's three ways on; the chapter runs the other two."""
     (cell,) = (c for c in CHAPTER.notebook().cells if c.source.startswith("program = "))
     namespace: dict = {}
     exec(cell.source, namespace)
