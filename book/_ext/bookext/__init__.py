@@ -3,22 +3,29 @@
 import math
 import os
 from datetime import datetime
+from logging import ERROR, getLogger
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 
+from . import assets, mathml, polish, status
 from .execution import Run, cache_folder, cached_run, open_cache
-from .pages import ROOT, Page, chapters
+from .pages import ROOT, Page, chapters, pages
 
 WORDS_PER_MINUTE = 200
+log = logging.getLogger(__name__)
 
 
 def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
+    for module in (mathml, polish, status, assets):
+        module.setup(app)
     app.connect("config-inited", configure)
+    app.connect("builder-inited", name_orphans)
     app.connect("env-get-outdated", executed_since)
     app.connect("doctree-read", add_facts)
     # Before Sphinx collects the files to download.
@@ -32,9 +39,27 @@ def configure(app: Sphinx, config: Config) -> None:
     config.nb_execution_cache_path = str(cache_folder())
     # Setting html_theme_options in _config.yml would replace Jupyter Book's own, buttons included.
     config.html_theme_options["navbar_persistent"] = []  # else an empty second top bar
-    address = os.environ.get("BOOK_REPOSITORY_URL")
-    if address:
-        config.html_theme_options["repository_url"] = address
+    options = config.html_theme_options
+    address = os.environ.get("BOOK_REPOSITORY_URL", options.get("repository_url", ""))
+    options["repository_url"] = address
+    config.html_baseurl = config.ogp_site_url = published_at(address)
+    # They remark on fonts that lack a weight or hold a table which browsers do not need.
+    for name in ("matplotlib.font_manager", "fontTools.subset"):
+        getLogger(name).setLevel(ERROR)
+
+
+def published_at(repository: str) -> str:
+    """Where the publishing workflow puts the book of this repository."""
+    owner, name = repository.rstrip("/").split("/")[-2:]
+    return f"https://{owner}.github.io/{name}/"
+
+
+def name_orphans(app: Sphinx) -> None:
+    """Warn, and so fail the build, of pages that nobody would find; Sphinx would pass them over."""
+    listed = {page.path for page in pages()}
+    for path in sorted((ROOT / "book").glob("*.md")):
+        if path not in listed:
+            log.warning("book/%s is not in _toc.yml", path.name)
 
 
 def executed_since(
@@ -57,9 +82,9 @@ def add_facts(app: Sphinx, doctree: nodes.document) -> None:
     page = Page(app.srcdir / f"{app.env.docname}.md")
     if page.is_chapter:
         title = next(doctree.findall(nodes.title))
-        line = nodes.paragraph(text=facts(page, cached_run(page, open_cache())))
-        line["classes"].append("chapter-facts")
-        title.parent.insert(title.parent.index(title) + 1, line)
+        line = f'<p class="chapter-facts">{facts(page, cached_run(page, open_cache()))}</p>'
+        # Raw, so that it does not become the page's description in search engines.
+        title.parent.insert(title.parent.index(title) + 1, nodes.raw("", line, format="html"))
 
 
 def link_to_repository(app: Sphinx, doctree: nodes.document) -> None:

@@ -1,0 +1,89 @@
+"""Makes finished pages lighter and more accessible than upstream writes them."""
+
+import base64
+import hashlib
+import io
+import re
+from pathlib import Path
+
+from docutils import nodes
+from PIL import Image
+from sphinx.application import Sphinx
+
+from .pages import ROOT, pages
+
+SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
+EMBEDDED = re.compile(r'href="data:image/png;base64,([^"]*)"')
+DEFINITIONS = re.compile(r"(<defs>.*?</defs>)", re.DOTALL)  # markers are small: no rounding there
+ATTRIBUTE = re.compile(r'( (?:d|x|y|points|transform)=)("[^"]*")')
+NUMBER = re.compile(r"-?\d*\.\d{2,}")
+
+
+def setup(app: Sphinx) -> None:
+    """Work after the themes and extensions have said what they want on the page."""
+    app.connect("html-page-context", polish, priority=900)
+
+
+def polish(
+    app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document | None
+) -> None:
+    """Change what the page loads and contains."""
+    context["script_files"] = deferred(context["script_files"])
+    context["published"] = app.config.html_baseurl
+    docnames = [page.path.relative_to(ROOT).with_suffix("").as_posix() for page in pages()]
+    context["contents"] = [
+        (app.builder.get_target_uri(name), app.env.titles[name].astext()) for name in docnames
+    ]
+    if "body" in context:
+        images = Path(app.outdir, app.builder.imagedir)
+        up = context["pathto"](app.builder.imagedir, 1)
+        body = SVG.sub(lambda found: slim(found[0], images, up), context["body"])
+        # Upstream (sphinxcontrib-bibtex, docutils) gives these roles to elements that may not have
+        # them: a list without list items, and a role that was abolished.
+        body = re.sub(r' role="(?:list|doc-biblioentry|doc-backlink)"', "", body)
+        # The empty corner of a table would be announced as a heading without words.
+        body = re.sub(r"<th(?: class=\"head\")?>(?:<p></p>)?</th>", "<td></td>", body)
+        # What may be too wide for a phone is reached by keyboard until book.js has measured it.
+        body = re.sub(r'<(pre|div class="(?:math|output text_html)")', r'<\1 tabindex="0"', body)
+        # MyST-NB names every folded cell the same, whatever its visible text.
+        context["body"] = body.replace(' aria-label="Toggle hidden content"', "")
+
+
+def deferred(scripts: list) -> list:
+    """Let scripts wait for the page, and leave out what is not used: Thebe and a version switch."""
+    kept = []
+    for script in scripts:
+        filename = str(script.filename or "")
+        body = script.attributes.get("body") or ""
+        if "thebe" in filename or "THEBE" in body or body.lstrip().startswith("DOCUMENTATION_"):
+            continue
+        if filename:
+            script.attributes.pop("async", None)
+            script.attributes["defer"] = "defer"
+        if all(str(script) != str(other) or body != other.attributes.get("body") for other in kept):
+            kept.append(script)
+    return kept
+
+
+def slim(svg: str, images: Path, up: str) -> str:
+    """Round a figure's coordinates to a tenth of a point, and move its pictures into files.
+
+    Matplotlib writes six decimals and embeds pictures as text; a page with many curves or maps then
+    weighs several hundred kilobytes before its first line is shown.
+    """
+
+    def file(found: re.Match) -> str:
+        picture = Image.open(io.BytesIO(base64.b64decode(found[1])))
+        name = f"{hashlib.sha256(found[1].encode()).hexdigest()[:16]}.webp"
+        images.mkdir(exist_ok=True)
+        picture.save(images / name, quality=90, method=6)
+        return f'href="{up}/{name}"'
+
+    parts = DEFINITIONS.split(EMBEDDED.sub(file, svg))
+    parts[::2] = [ATTRIBUTE.sub(lambda found: found[1] + rounded(found[2]), p) for p in parts[::2]]
+    return "".join(parts)
+
+
+def rounded(coordinates: str) -> str:
+    """Round every number in an attribute."""
+    return NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), coordinates)

@@ -1,0 +1,13 @@
+// What is wide enough to scroll can be reached by keyboard. The theme measures every block of a
+// chapter at once when the page opens, which on a phone takes longer than all its other work.
+// Here each can be reached at first (bookext/polish.py), and is measured when the window is near.
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (isIntersecting) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+    }
+  },
+  { rootMargin: "100%" },
+);
+const wide = "pre, div.math, .cell_output > .output, .text_html, .pst-scrollable-table-container";
+for (const block of document.querySelectorAll(wide)) near.observe(block);
