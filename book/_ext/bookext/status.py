@@ -1,0 +1,81 @@
+"""The directive `{book-status}`: what the last execution of each chapter took, as tables."""
+
+import os
+from collections import defaultdict
+from datetime import UTC, datetime
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from .execution import Run, cached_run, open_cache
+from .pages import Page, chapters
+
+
+def setup(app: Sphinx) -> None:
+    """Register the directive."""
+    app.add_directive("book-status", BookStatus)
+
+
+class BookStatus(SphinxDirective):
+    """Writes the tables as Markdown, so that links to chapters show their titles."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the tables; the page is read again in every build."""
+        self.env.note_reread()
+        cache = open_cache()
+        runs = {page: run for page in chapters() if (run := cached_run(page, cache))}
+        lines = [*summary(runs), "", *execution_table(runs), "", *package_tables(runs)]
+        parent = nodes.container()
+        self.state.nested_parse(StringList(lines, source="book-status"), 0, parent)
+        return parent.children
+
+
+def summary(runs: dict[Page, Run]) -> list[str]:
+    """Say in a sentence when and how much."""
+    records = [run.record for run in runs.values()]
+    minutes = sum(record["seconds"] for record in records) / 60
+    claims = sum(len(record["claims"]) for record in records)
+    return [
+        f"Built on {datetime.now(UTC):%-d %B %Y at %H:%M} UTC.",
+        f"The {len(records)} chapters together run {minutes:.1f} minutes, one thread each, "
+        f"on a machine with {os.cpu_count()} cores and without a graphics card.",
+        f"They make {claims} claims, of which each was inside its range.",
+    ]
+
+
+def execution_table(runs: dict[Page, Run]) -> list[str]:
+    """List the chapters."""
+    lines = [
+        "| Chapter | Run time (s) | Peak memory (MB) | Claims checked | Executed (UTC) |",
+        "|:--|--:|--:|--:|:--|",
+    ]
+    for page, run in runs.items():
+        record = run.record
+        date = datetime.fromisoformat(record["date"])
+        lines.append(
+            f"| [](/{page.name}) | {record['seconds']:.1f} | {record['peak_memory_mb']} "
+            f"| {len(record['claims'])} | {date:%Y-%m-%d %H:%M} |"
+        )
+    return lines
+
+
+def package_tables(runs: dict[Page, Run]) -> list[str]:
+    """List the versions; chapters executed with the same ones share a table."""
+    groups = defaultdict(list)
+    for page, run in runs.items():
+        record = run.record
+        used = {"Python": record["python"], **record["versions"], "System": record["platform"]}
+        groups[tuple(used.items())].append(page)
+    lines = []
+    for versions, pages in groups.items():
+        if len(groups) == 1:
+            lines += ["All chapters were executed with the same packages.", ""]
+        else:
+            names = ", ".join(f"[](/{page.name})" for page in pages)
+            lines += [f"Executed with these packages: {names}.", ""]
+        lines += ["| Package | Version |", "|:--|:--|"]
+        lines += [f"| {name} | {version} |" for name, version in versions]
+        lines.append("")
+    return lines
