@@ -22,9 +22,13 @@ book: environment ## execute the chapters, build the pages, say where they are
 serve: ## show the built book at http://localhost:8000
 	@.venv/bin/python -m http.server --directory _build/html --bind localhost 8000
 
+.PHONY: links
+links: environment ## look up the book's links to other sites (needs the internet)
+	@$(IN_VENV) -m bookext links
+
 test: environment ## run every test: the package, every chapter, the built pages
-	@$(IN_VENV) -m pytest -n logical --maxprocesses=4 --dist=loadgroup --ignore=tests/test_build.py
-	@$(IN_VENV) -m pytest tests/test_build.py
+	@$(IN_VENV) -m pytest -n logical --maxprocesses=4 --dist=loadgroup --ignore=tests/test_build.py --ignore=tests/test_browser.py
+	@$(IN_VENV) -m pytest -rs tests/test_build.py tests/test_browser.py
 
 reference: environment ## sample the stored reference posteriors anew (a quarter of an hour)
 	@$(IN_VENV) -m bnnbook.reference

@@ -1,5 +1,7 @@
 """Builds the book: `python -m bookext` executes what is not in the cache, then makes the pages.
 
+`python -m bookext links` looks up the links to other sites instead.
+
 One process for both, since importing the toolchain takes longer than rebuilding one page.
 """
 
@@ -36,11 +38,12 @@ def not_executed() -> list[str]:
     return [page.name for page in chapters() if cached_run(page, cache) is None]
 
 
-def build_pages(everything: bool) -> None:
+def build_pages(everything: bool, builder: str = "html") -> None:
     """Do what `jupyter-book build` does, without its banners; a warning is an error."""
     failed = build_sphinx(
         ROOT,
-        SITE,
+        SITE.with_name(builder),
+        builder=builder,
         noconfig=True,
         path_config=ROOT / "_config.yml",
         confoverrides={"external_toc_path": "_toc.yml", "latex_individualpages": False},
@@ -58,5 +61,8 @@ def build_pages(everything: bool) -> None:
 
 if __name__ == "__main__":
     execute_chapters()
+    if "links" in sys.argv:
+        build_pages(everything=False, builder="linkcheck")
+        sys.exit()
     build_pages(everything="--all" in sys.argv)
     print(f"The book is built: open file://{SITE}/index.html or run `make serve`.")
