@@ -1,9 +1,14 @@
-"""Prepares the execution cache once, and says which chapter runs, how long and how big."""
+"""Prepares the execution cache once, says which chapter runs, and builds the book to be tested."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from bookext.execution import prepare_cache
+from bookext.execution import Run, cached_run, open_cache, prepare_cache
+from bookext.pages import ROOT, chapters
 
 # Neither a busy machine nor luck may fail a test: no limit of time per example, and the same
 # examples every time.
@@ -44,3 +49,23 @@ class Progress:
         if report.when == "call" and report.nodeid.startswith(CHAPTER_TEST):
             result = dict(report.user_properties).get("chapter", "failed")
             self.say(f"{report.nodeid.removeprefix(CHAPTER_TEST)[:-1]}: {result}")
+
+
+@pytest.fixture(scope="session")
+def runs() -> dict[str, Run]:
+    cache = open_cache()
+    found = {page.name: cached_run(page, cache) for page in chapters()}
+    missing = [name for name, run in found.items() if run is None]
+    if missing:
+        pytest.fail(f"not executed yet: {missing}; run `make test`", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def site(runs: dict[str, Run]) -> Path:
+    """Build every page afresh: an incremental build says nothing of the pages it skips."""
+    command = [sys.executable, "-m", "bookext", "--all"]
+    build = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if build.returncode:
+        pytest.fail(f"{build.stdout}\n{build.stderr}", pytrace=False)
+    return ROOT / "_build" / "html"

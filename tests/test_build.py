@@ -17,28 +17,6 @@ from bookext.prose import glued
 
 pytestmark = pytest.mark.slow
 
-SITE = ROOT / "_build" / "html"
-
-
-@pytest.fixture(scope="session")
-def runs() -> dict[str, Run]:
-    cache = open_cache()
-    found = {page.name: cached_run(page, cache) for page in chapters()}
-    missing = [name for name, run in found.items() if run is None]
-    if missing:
-        pytest.fail(f"not executed yet: {missing}; run `make test`", pytrace=False)
-    return found
-
-
-@pytest.fixture(scope="session")
-def site(runs: dict[str, Run]) -> Path:
-    """Build every page afresh: an incremental build says nothing of the pages it skips."""
-    command = [sys.executable, "-m", "bookext", "--all"]
-    build = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if build.returncode:
-        pytest.fail(f"{build.stdout}\n{build.stderr}", pytrace=False)
-    return SITE
-
 
 class Links(HTMLParser):
     """Collects what a page refers to, and the anchors that it offers."""
