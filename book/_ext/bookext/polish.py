@@ -16,6 +16,8 @@ SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 EMBEDDED = re.compile(r'href="data:image/png;base64,([^"]*)"')
 DEFINITIONS = re.compile(r"(<defs>.*?</defs>)", re.DOTALL)  # markers are small: no rounding there
 ATTRIBUTE = re.compile(r'( (?:d|x|y|points|transform)=)("[^"]*")')
+STRAIGHT = re.compile(r'"(?:[ML][ \n]*-?[\d.]+[ ]-?[\d.]+[ \n]*)+"')
+POINT = re.compile(r"([ML])\s*(-?[\d.]+) (-?[\d.]+)")
 NUMBER = re.compile(r"-?\d*\.\d{2,}")
 
 
@@ -85,5 +87,14 @@ def slim(svg: str, images: Path, up: str) -> str:
 
 
 def rounded(coordinates: str) -> str:
-    """Round every number in an attribute."""
+    """Round every number in an attribute; let a line of straight pieces say its steps only."""
+    if STRAIGHT.fullmatch(coordinates):
+        written, before = "", (0, 0)
+        for command, *point in POINT.findall(coordinates):
+            here = tuple(round(10 * float(number)) for number in point)
+            step = (here[0] - before[0], here[1] - before[1])
+            x, y = here if command == "M" else step
+            written += f"{command.replace('L', 'l')}{x / 10:g} {y / 10:g}"
+            before = here
+        return f'"{written}"'
     return NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), coordinates)
