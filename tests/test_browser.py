@@ -183,6 +183,17 @@ def test_theme_can_be_chosen_and_is_remembered(address: str, watched) -> None:
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+def test_folded_solutions_open(address: str, watched) -> None:
+    tab, _, _ = watched
+    for name in CHAPTERS:
+        tab.goto(address + name)
+        for solution in tab.locator(".solution.toggle").all()[:1]:
+            hidden = solution.locator("p:not(.admonition-title)").first
+            assert not hidden.is_visible(), name
+            solution.locator("button.toggle-button").click()
+            hidden.wait_for(state="visible")
+
+
 def test_code_can_be_copied(address: str, browser: Browser) -> None:
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     tab = context.new_page()

@@ -36,7 +36,6 @@ CLASS = re.compile(r"\.((?:[A-Za-z_-]|\\.)(?:[\w-]|\\.)*)")
 FONT = re.compile(r"url\([^()]*?([\w-]+\.woff2)[^()]*\)")
 # In the theme's script: the call that measures every block of the page; book.js does it better.
 MEASURE_ALL = re.compile(r"(\{subtree:!0,childList:!0\}\)),e\(\)\}")
-QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|`[^`]*`")
 # Kerning, ligatures, and what formulas need (scripts, flattened accents).
 FEATURES = ["kern", "liga", "mark", "ccmp", "ssty", "dtls", "flac", "tnum"]
 ICON = re.compile(r"content:\s*\"\\([0-9a-f]{4})\"")
@@ -69,8 +68,9 @@ def cut_down(app: Sphinx, exception: Exception | None) -> None:
         if static not in page.parents
     ]
     scripts = [path.read_text(encoding="utf-8") for path in static.rglob("*.js")]
-    names = [*re.findall(r'class="([^"]*)"', " ".join(pages)), *QUOTED.findall(" ".join(scripts))]
-    words = set(re.findall(r"[\w-]+", " ".join(names)))
+    # Every word of a script may be a class that it sets.
+    names = re.findall(r'class="([^"]*)"', " ".join(pages))
+    words = set(re.findall(r"[\w-]+", " ".join([*names, *scripts])))
     styles = [static / name for name in THEME_STYLES + app.builder.book_styles]
     css = "\n".join(used(style.read_text(encoding="utf-8"), words) for style in styles)
     css = re.sub(r",\s*url\([^()]*\.ttf\)\s*format\(\"truetype\"\)", "", css)

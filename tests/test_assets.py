@@ -1,0 +1,59 @@
+"""The site's style sheet loses what no page uses, and nothing else."""
+
+import re
+
+import pytest
+
+from bookext import assets
+
+CSS = """\
+@charset "utf-8";
+@import url("other.css");
+/* a comment with } and .gone {} */
+a { color: red; }
+.kept, .gone { color: blue }
+.kept .gone { color: blue }
+.kept:not(.gone) { content: "}"; background: url(data:image/svg+xml;utf8,x{y}) }
+@media (min-width: 1px) { .kept { top: 0 } .gone { top: 0 } }
+@media print { .gone { top: 0 } }
+@font-face { font-family: X; src: url("x.woff2") }
+.w-1\\/2 { width: 50% }
+@keyframes turn { from { top: 0 } to { top: 1px } }
+"""
+
+
+def test_rules_of_used_classes_are_kept() -> None:
+    plain = re.sub(r"\s+", " ", assets.used(CSS, {"kept"}))
+    assert "gone {" not in plain and ".kept .gone" not in plain
+    assert "@import" not in plain and "@charset" not in plain and "@media print" not in plain
+    for rule in (
+        "a{color: red;}",
+        ".kept{color: blue}",
+        '.kept:not(.gone){content: "}"; background: url(data:image/svg+xml;utf8,x{y})}',
+        "@media (min-width: 1px){.kept{top: 0}}",
+        '@font-face{font-family: X; src: url("x.woff2")}',
+        "@keyframes turn{from{top: 0}to{top: 1px}}",
+    ):
+        assert rule in plain
+
+
+class Everything(set):
+    def __contains__(self, word: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("package", ["sphinx_togglebutton", "pydata_sphinx_theme", "myst_nb"])
+def test_nothing_else_is_lost(package: str) -> None:
+    module = pytest.importorskip(package)
+    (folder,) = module.__path__
+    sources = [path for path in assets.Path(folder).rglob("*.css") if "vendor" not in path.parts]
+    assert sources
+    for source in sources:
+        css = source.read_text(encoding="utf-8")
+        assert plain(assets.used(css, Everything())) == plain(css), source.name
+
+
+def plain(css: str) -> str:
+    """Drop comments, imports, spaces, last semicolons and empty rules."""
+    css = re.sub(r"/\*.*?\*/|@(?:import|charset)[^;]*;|\s", "", css, flags=re.DOTALL)
+    return re.sub(r"[^{}]*\{\}", "", css.replace(";}", "}"))
