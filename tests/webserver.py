@@ -48,6 +48,10 @@ class Handler(SimpleHTTPRequestHandler):
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """Serve a folder while the block runs; yield its address."""
+    # Beforehand, as real servers do: a page that waits for its compression would look slow.
+    for path in folder.rglob("*"):
+        if path.suffix in Handler.texts:
+            compressed(path, path.stat().st_mtime)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
