@@ -36,6 +36,18 @@ def test_iris():
     assert iris.label("petal width") == "petal width (cm)"
 
 
+def test_digits():
+    digits = data.digits()
+    assert digits.X.shape == (1797, 64)
+    assert (digits.X.min(), digits.X.max()) == (0, 16)
+    # The class sizes of the published test set, as the source lists them.
+    assert np.bincount(digits.y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    # Row by row: the mean zero is dark on its sides and light in the middle of the image.
+    zero = digits.X[digits.y == 0].mean(0).reshape(8, 8)
+    assert zero[3:5, 3:5].max() < 4 < 8 < zero[3:5, [2, 5]].min()
+    assert digits.feature_names[9] == "pixel_1_1"
+
+
 def test_unknown_feature_is_named():
     with pytest.raises(ValueError, match="no feature 'taste'; it has fixed acidity"):
         data.wine().label("taste")

@@ -237,6 +237,42 @@ def iris() -> Dataset:
     )
 
 
+def digits() -> Dataset:
+    """Load scikit-learn's handwritten digits: 1,797 images of 8 by 8 pixels.
+
+    The images are the source's test set.  Thirteen people wrote them, but the file does not say
+    who wrote which: a random split has every hand on both sides.
+
+    Returns
+    -------
+    Dataset
+        `X` of shape (1797, 64), row by row of the image: dark pixels of the 4 by 4 that each entry
+        covers in the original scan, from 0 (blank) to 16 (black).  `y` of shape (1797,) with the
+        digits 0 to 9.
+
+    References
+    ----------
+    E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits. UCI Machine Learning
+    Repository, 1998.  https://doi.org/10.24432/C50P49
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return Dataset(
+        name="digits",
+        X=bunch.data,
+        y=bunch.target,
+        feature_names=tuple(bunch.feature_names),
+        units=("",) * 64,
+        target_name="digit",
+        class_names=tuple(str(name) for name in bunch.target_names),
+        source="scikit-learn's copy of the test set of the UCI Machine Learning Repository's "
+        "Optical Recognition of Handwritten Digits, https://doi.org/10.24432/C50P49",
+        licence="CC BY 4.0",
+        credit="E. Alpaydin and C. Kaynak (1998)",
+    )
+
+
 def split(dataset: Dataset, kind: str, *, test_fraction: float = 0.15, seed: int) -> Split:
     """Split a data set into a training and a test part.
 
