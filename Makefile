@@ -37,8 +37,11 @@ lint: environment ## check and format the Python code
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
+# Twice: what a reader changed in a notebook must be in the .md before the first cell is written.
 sync: environment ## bring each chapter's .md and .ipynb in step; the newer one counts
-	@.venv/bin/jupytext --sync $(PAIRS)
+	@.venv/bin/jupytext --quiet --sync $(PAIRS)
+	@$(IN_VENV) -m bookext.launch
+	@.venv/bin/jupytext --quiet --sync $(PAIRS)
 
 clean: ## delete what was built and executed, but not .venv
 	rm -rf _build

@@ -1,14 +1,18 @@
 """Prepares the execution cache once, says which chapter runs, and builds the book to be tested."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
 
 from bookext.execution import Run, cached_run, open_cache, prepare_cache
 from bookext.pages import ROOT, chapters
+from bookext.printing import BrowserMissing, find_browser
 
 # Neither a busy machine nor luck may fail a test: no limit of time per example, and the same
 # examples every time.
@@ -69,3 +73,24 @@ def site(runs: dict[str, Run]) -> Path:
     if build.returncode:
         pytest.fail(f"{build.stdout}\n{build.stderr}", pytrace=False)
     return ROOT / "_build" / "html"
+
+
+def leave_out(what: str, mend: str) -> None:
+    """Skip on a reader's machine; where everything is installed, what is missing is a failure."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"left out, {what}: {mend}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    try:
+        return find_browser()
+    except BrowserMissing as error:
+        leave_out("no browser", str(error))
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -5,14 +5,14 @@ what `npm ci --prefix tests/browser` installs, the tests that need it are left o
 """
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, sync_playwright
+from conftest import leave_out
+from playwright.sync_api import Browser, Page, Response
 from webserver import serving
 
 from bookext.pages import ROOT, pages
@@ -25,28 +25,6 @@ NAMES = [*CHAPTERS, "search.html?q=posterior", "404.html"]
 HEAVIEST = 500_000  # bytes of a first visit, compressed
 TARGETS = {"performance": 95, "accessibility": 100, "best-practices": 100, "seo": 100}
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-
-
-def leave_out(what: str, mend: str) -> None:
-    """Skip on a reader's machine; where everything is installed, what is missing is a failure."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"left out, {what}: {mend}")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        leave_out("no browser", "install Chromium, e.g. apt install chromium")
-    return found
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
