@@ -6,6 +6,8 @@ PYTHON ?= python3.11
 REQUIREMENTS ?= requirements.txt
 
 IN_VENV = PYTHONPATH=book/_ext .venv/bin/python
+# Tests of what is built, once the chapters are executed.
+AFTER = tests/test_build.py tests/test_browser.py tests/test_launch.py tests/test_printing.py
 PAIRS = $(shell grep -l '^  formats: md:myst,ipynb' book/*.md)
 
 .PHONY: help environment book serve test reference lint sync clean
@@ -22,13 +24,20 @@ book: environment ## execute the chapters, build the pages, say where they are
 serve: ## show the built book at http://localhost:8000
 	@.venv/bin/python -m http.server --directory _build/html --bind localhost 8000
 
+.PHONY: pdf epub
+pdf: environment ## the whole book as one PDF (needs Chromium)
+	@$(IN_VENV) -m bookext pdf
+
+epub: environment ## the whole book for e-readers (needs Chromium)
+	@$(IN_VENV) -m bookext epub
+
 .PHONY: links
 links: environment ## look up the book's links to other sites (needs the internet)
 	@$(IN_VENV) -m bookext links
 
 test: environment ## run every test: the package, every chapter, the built pages
-	@$(IN_VENV) -m pytest -n logical --maxprocesses=4 --dist=loadgroup --ignore=tests/test_build.py --ignore=tests/test_browser.py
-	@$(IN_VENV) -m pytest -rs tests/test_build.py tests/test_browser.py
+	@$(IN_VENV) -m pytest -n logical --maxprocesses=4 --dist=loadgroup $(AFTER:%=--ignore=%)
+	@$(IN_VENV) -m pytest -rs $(AFTER)
 
 reference: environment ## sample the stored reference posteriors anew (a quarter of an hour)
 	@$(IN_VENV) -m bnnbook.reference

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from bookext import printing
 from bookext.execution import Run, cached_run, open_cache, prepare_cache
 from bookext.pages import ROOT, chapters
-from bookext.printing import BrowserMissing, find_browser
 
 # Neither a busy machine nor luck may fail a test: no limit of time per example, and the same
 # examples every time.
@@ -83,14 +83,12 @@ def leave_out(what: str, mend: str) -> None:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     try:
-        return find_browser()
-    except BrowserMissing as error:
+        return printing.find_browser()
+    except printing.BrowserMissing as error:
         leave_out("no browser", str(error))
 
 
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with printing.chromium() as browser:
         yield browser
-        browser.close()

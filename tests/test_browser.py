@@ -5,7 +5,6 @@ what `npm ci --prefix tests/browser` installs, the tests that need it are left o
 """
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

@@ -69,7 +69,7 @@ def test_the_package_requires_what_is_imported() -> None:
     needed = {
         distributions[module][0].lower().replace("_", "-")
         for module in modules - set(sys.stdlib_module_names) - {"bnnbook"}
-    }
+    } - {"cycler"}  # a part of Matplotlib, which requires it
     assert needed == {name.replace("_", "-") for name in project["dependencies"]}
 
 
@@ -120,15 +120,21 @@ def machine(folder: Path) -> dict[str, str]:
     (folder / "home").mkdir()
     inherited = {name: os.environ[name] for name in ("LANG", "LC_ALL") if name in os.environ}
     pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    return inherited | pip | {
-        "HOME": str(folder / "home"),
-        "PATH": os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.defpath]),
-        # JupyterLab looks for its own files below its environment, which is this one.
-        "JUPYTER_PATH": str(DATA),
-        "JUPYTER_CONFIG_PATH": str(Path(sys.prefix, "etc/jupyter")),
-        "JUPYTERLAB_DIR": str(DATA / "lab"),
-        "OMP_NUM_THREADS": "1",
-    }
+    return (
+        inherited
+        | pip
+        | {
+            "HOME": str(folder / "home"),
+            "PATH": os.pathsep.join(
+                [str(folder / "bin"), str(Path(sys.executable).parent), os.defpath]
+            ),
+            # JupyterLab looks for its own files below its environment, which is this one.
+            "JUPYTER_PATH": str(DATA),
+            "JUPYTER_CONFIG_PATH": str(Path(sys.prefix, "etc/jupyter")),
+            "JUPYTERLAB_DIR": str(DATA / "lab"),
+            "OMP_NUM_THREADS": "1",
+        }
+    )
 
 
 @pytest.mark.slow
@@ -170,9 +176,10 @@ def lab(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (folder / "lab.log").open("w")
+    options = ["--no-browser", f"--port={port}", "--ServerApp.port_retries=0"]
+    options += ["--allow-root", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
     server = subprocess.Popen(
-        [folder / "bin/python", "-m", "jupyterlab", "--no-browser", f"--port={port}"]
-        + ["--allow-root", "--IdentityProvider.token=", "--ServerApp.port_retries=0"],
+        [folder / "bin/python", "-m", "jupyterlab", *options],
         cwd=copy,
         env=environment,
         stdout=log,

@@ -1,8 +1,9 @@
 """Builds the book: `python -m bookext` executes what is not in the cache, then makes the pages.
 
-`python -m bookext links` looks up the links to other sites instead.
+`python -m bookext links` looks up the links to other sites instead; `pdf` and `epub` then put
+the pages into one file.
 
-One process for both, since importing the toolchain takes longer than rebuilding one page.
+One process for all, since importing the toolchain takes longer than rebuilding one page.
 """
 
 import os
@@ -14,8 +15,9 @@ from jupyter_book.sphinx import build_sphinx
 
 from .execution import cached_run, open_cache, prepare_cache
 from .pages import ROOT, chapters
+from .printing import SITE, BrowserMissing, chromium, find_browser, make_epub, make_pdf
 
-SITE = ROOT / "_build" / "html"
+OTHER_FORMS = {"pdf": make_pdf, "epub": make_epub}
 
 
 def execute_chapters() -> None:
@@ -60,9 +62,22 @@ def build_pages(everything: bool, builder: str = "html") -> None:
 
 
 if __name__ == "__main__":
+    forms = [name for name in OTHER_FORMS if name in sys.argv]
+    if forms:
+        try:
+            find_browser()
+        except BrowserMissing as error:
+            sys.exit(f"error: {error}")  # before the minutes that the chapters may take
     execute_chapters()
     if "links" in sys.argv:
         build_pages(everything=False, builder="linkcheck")
         sys.exit()
     build_pages(everything="--all" in sys.argv)
-    print(f"The book is built: open file://{SITE}/index.html or run `make serve`.")
+    if not forms:
+        print(f"The book is built: open file://{SITE}/index.html or run `make serve`.")
+    for name in forms:
+        target = SITE.with_name(f"bayesian_neural_networks.{name}")
+        print(f"Putting the pages into one {name.upper()}; this takes about a minute.", flush=True)
+        with chromium() as browser:
+            OTHER_FORMS[name](target, browser)
+        print(f"The book is in {target}.")

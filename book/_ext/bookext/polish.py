@@ -14,6 +14,7 @@ from .pages import ROOT, pages
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 EMBEDDED = re.compile(r'href="data:image/png;base64,([^"]*)"')
+METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 DEFINITIONS = re.compile(r"(<defs>.*?</defs>)", re.DOTALL)  # markers are small: no rounding there
 ATTRIBUTE = re.compile(r'( (?:d|x|y|points|transform)=)("[^"]*")')
 STRAIGHT = re.compile(r'"(?:[ML][ \n]*-?[\d.]+[ ]-?[\d.]+[ \n]*)+"')
@@ -43,6 +44,8 @@ def polish(
         # Upstream (sphinxcontrib-bibtex, docutils) gives these roles to elements that may not have
         # them: a list without list items, and a role that was abolished.
         body = re.sub(r' role="(?:list|doc-biblioentry|doc-backlink)"', "", body)
+        # Upstream (sphinx-exercise) names the content of every exercise the same.
+        body = re.sub(r' id="(?:exercise|solution)-content"', "", body)
         # The empty corner of a table would be announced as a heading without words.
         body = re.sub(r"<th(?: class=\"head\")?>(?:<p></p>)?</th>", "<td></td>", body)
         # What may be too wide for a phone is reached by keyboard until book.js has measured it.
@@ -71,7 +74,7 @@ def slim(svg: str, images: Path, up: str) -> str:
     """Round a figure's coordinates to a tenth of a point, and move its pictures into files.
 
     Matplotlib writes six decimals and embeds pictures as text; a page with many curves or maps then
-    weighs several hundred kilobytes before its first line is shown.
+    weighs several hundred kilobytes before its first line is shown.  Its metadata say nothing.
     """
 
     def file(found: re.Match) -> str:
@@ -81,7 +84,7 @@ def slim(svg: str, images: Path, up: str) -> str:
         picture.save(images / name, quality=90, method=6)
         return f'href="{up}/{name}"'
 
-    parts = DEFINITIONS.split(EMBEDDED.sub(file, svg))
+    parts = DEFINITIONS.split(EMBEDDED.sub(file, METADATA.sub("", svg)))
     parts[::2] = [ATTRIBUTE.sub(lambda found: found[1] + rounded(found[2]), p) for p in parts[::2]]
     return "".join(parts)
 
