@@ -253,3 +253,72 @@ def test_divergence_is_told() -> None:
 def test_no_draws_no_predictive() -> None:
     with pytest.raises(ValueError, match="draws must be at least 1"):
         tv.MeanFieldPosterior(network()).predictive(np.zeros((1, 2)), draws=0, seed=0)
+
+
+def convolutional(seed=0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        bnn.BayesConv2d(0, 0.5, 1, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        bnn.BayesLinear(0, 1.0, 16, 3),
+    )
+
+
+def images(n=30, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.random((n, 1, 4, 4)), rng.integers(0, 3, n)
+
+
+def test_a_batched_convolution_is_torchbnns_frozen_one() -> None:
+    models = [convolutional(0), convolutional(1)]
+    state = tv._detached_stack(models)
+    noise = tv._noise(state, 3, torch.Generator().manual_seed(0))
+    inputs = torch.rand(2, 7, 1, 4, 4)
+    logits = tv._batched(models[0])(state, noise, inputs)
+    assert logits.shape == (2, 3, 7, 3)
+    for i, model in enumerate(models):
+        for s in range(3):
+            for position in (0, 4):
+                model[position].weight_eps = noise[f"{position}.weight_eps"][s]
+                model[position].bias_eps = noise[f"{position}.bias_eps"][s]
+            torch.testing.assert_close(logits[i, s], model(inputs[i]), rtol=1e-4, atol=1e-5)
+    expected = bnn.BKLLoss(reduction="sum", last_layer_only=False)(models[0]).item()
+    assert tv.MeanFieldPosterior(models[0]).kl == pytest.approx(expected, rel=1e-5)
+
+
+def test_images_train_in_batches() -> None:
+    X, y = images()
+    posterior = tv.fit(convolutional(), X, y, steps=4, batch_size=8, draws=2, seed=0)
+    predictive = posterior.predictive(X, draws=5, seed=1)
+    assert predictive.probs.shape == (5, 30, 3)
+
+
+def test_batches_aim_at_the_optimum_of_the_full_bound() -> None:
+    # The same one-input model as above, in batches of five: the KL's weight must not change.
+    y = np.array([1] * 8 + [0] * 2)
+    X = np.ones((len(y), 1))
+    model = nn.Sequential(bnn.BayesLinear(0, 1.5, 1, 2, bias=False))
+    options = {"steps": 1500, "draws": 32, "learning_rate": 0.03, "seed": 0}
+    full = tv.fit(model, X, y, **options).model[0]
+    batched = tv.fit(model, X, y, batch_size=5, **options).model[0]
+    torch.testing.assert_close(batched.weight_mu, full.weight_mu, rtol=0, atol=0.06)
+    torch.testing.assert_close(batched.weight_log_sigma, full.weight_log_sigma, rtol=0, atol=0.06)
+
+
+def test_a_pass_shows_every_example_once() -> None:
+    order = tv.batches(10, 5, torch.Generator().manual_seed(0))
+    passes = [torch.cat([next(order), next(order)]) for _ in range(3)]
+    for positions in passes:
+        assert sorted(positions.tolist()) == list(range(10))
+    assert not torch.equal(passes[0], passes[1])
+    short = tv.batches(10, 4, torch.Generator().manual_seed(0))  # two are left over
+    assert [len(next(short)) for _ in range(5)] == [4] * 5
+    assert next(tv.batches(10, None, torch.Generator())) == slice(None)
+
+
+def test_a_batch_larger_than_the_data_is_refused() -> None:
+    X, y = toy()
+    with pytest.raises(ValueError, match="batch_size must be between 1 and n = 30, got 31"):
+        tv.fit(network(), X, y, batch_size=31, seed=0)

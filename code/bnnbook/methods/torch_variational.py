@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +115,7 @@ def fit(
     *,
     kl_weight: float | None = None,
     steps: int = 600,
+    batch_size: int | None = None,
     draws: int = 8,
     learning_rate: float = 0.01,
     cosine: bool = True,
@@ -128,6 +129,7 @@ def fit(
         [y],
         kl_weight=kl_weight,
         steps=steps,
+        batch_size=batch_size,
         draws=draws,
         learning_rate=learning_rate,
         cosine=cosine,
@@ -144,6 +146,7 @@ def fit_many(
     *,
     kl_weight: float | None = None,
     steps: int = 600,
+    batch_size: int | None = None,
     draws: int = 8,
     learning_rate: float = 0.01,
     cosine: bool = True,
@@ -152,20 +155,22 @@ def fit_many(
 ) -> list[MeanFieldPosterior]:
     """Fit the posteriors of several networks of one architecture, in one batched computation.
 
-    Minimises, for each fit and with full batches,
+    Minimises, for each fit,
 
         E_q[ -1/n Σ_i log p(y_i | x_i, w) ]  +  kl_weight · KL(q || prior).
 
-    With ``kl_weight = 1 / n`` this is the negative evidence lower bound divided by n.  All fits
-    share the noise of the draws: a fit gives the same result alone and in company, and two fits
-    differ by their data, prior or starting point and not by their luck.
+    With ``kl_weight = 1 / n`` this is the negative evidence lower bound divided by n.  A mean over
+    a random batch estimates the mean over all n without bias, so the weight of the KL does not
+    depend on the size of the batches.  All fits share the noise of the draws and the order of the
+    batches: a fit gives the same result alone and in company, and two fits differ by their data,
+    prior or starting point and not by their luck.
 
     Parameters
     ----------
     models : sequence of torch.nn.Module
         Networks of torchbnn layers, equal but for their priors and starting points, with class
         logits as outputs.  They are left untouched.
-    Xs : sequence of ndarray, each of shape (n, features)
+    Xs : sequence of ndarray, each of shape (n, features) or (n, channels, height, width)
         Training inputs of each fit; all of the same shape.
     ys : sequence of ndarray of int, each of shape (n,)
         Training labels of each fit.
@@ -173,8 +178,10 @@ def fit_many(
         Weight of the KL, summed over all weights; 1 / n, which the bound asks for, if not given.
     steps : int
         Number of steps of Adam.
+    batch_size : int, optional
+        Number of examples per step, from a new shuffle in each pass; all of them if not given.
     draws : int
-        Weight draws per step.
+        Weight draws per step, each used for all examples of the batch.
     learning_rate : float
         Learning rate of Adam.
     cosine : bool
@@ -204,8 +211,9 @@ def fit_many(
     ICML 2015.
     """
     inputs, labels = _checked(models, Xs, ys)
+    n = labels.shape[1]
     if kl_weight is None:
-        kl_weight = 1 / labels.shape[1]
+        kl_weight = 1 / n
     for name, value in {"steps": steps, "draws": draws, "learning_rate": learning_rate}.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value!r}")
@@ -224,11 +232,14 @@ def fit_many(
     network = _batched(models[0])
     generator = torch.Generator().manual_seed(seed)
     optimiser = Adam(state.values(), lr=learning_rate)
-    targets = labels[:, None].expand(-1, draws, -1)  # the same labels for every draw
+    # The batches have a generator of their own: they leave the noise of the draws as it is.
+    order = batches(n, batch_size, torch.Generator().manual_seed(seed))
     for step in progress(range(steps), "fitting"):
         if cosine:
             optimiser.lr = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
-        logits = network(state, _noise(state, draws, generator), inputs)
+        batch = next(order)
+        targets = labels[:, None, batch].expand(-1, draws, -1)  # the same labels for every draw
+        logits = network(state, _noise(state, draws, generator), inputs[:, batch])
         cross_entropy = nn.functional.cross_entropy(
             logits.movedim(-1, 1), targets, reduction="none"
         ).mean(dim=(1, 2))
@@ -312,6 +323,104 @@ def kl_divergence(state: State, priors: dict[str, tuple[Tensor, Tensor]]) -> Ten
     return total
 
 
+def batches(n: int, batch_size: int | None, generator: torch.Generator) -> Iterator[slice | Tensor]:
+    """Yield the positions of the examples of one step after another, without an end.
+
+    Each pass shuffles the n examples anew; what does not fill a batch at its end is left out.
+
+    Parameters
+    ----------
+    n : int
+        Number of examples.
+    batch_size : int or None
+        Examples per step; all of them, unshuffled, if None.
+    generator : torch.Generator
+        Source of the shuffles.
+
+    Yields
+    ------
+    slice or Tensor
+        What to index the examples with.
+
+    Raises
+    ------
+    ValueError
+        If a batch would be empty or larger than the data.
+    """
+    if batch_size is not None and not 1 <= batch_size <= n:
+        raise ValueError(f"batch_size must be between 1 and n = {n}, got {batch_size!r}")
+    while batch_size is None:
+        yield slice(None)
+    while True:
+        yield from torch.randperm(n, generator=generator).split(batch_size)[: n // batch_size]
+
+
+def stacked_data(
+    models: Sequence[nn.Module],
+    Xs: Sequence[np.ndarray],
+    ys: Sequence[np.ndarray] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the data of several fits as two tensors, or say what is wrong with them.
+
+    Parameters
+    ----------
+    models : sequence of torch.nn.Module
+        The network of each fit, with class logits as outputs.
+    Xs : sequence of ndarray, each of shape (n, …)
+        Inputs of each fit; all of the same shape.
+    ys : sequence of ndarray of int, each of shape (n,), optional
+        Labels of each fit.
+
+    Returns
+    -------
+    inputs : Tensor, shape (fits, n, …)
+    labels : Tensor of int, shape (fits, n), or None
+
+    Raises
+    ------
+    ValueError
+        If the numbers, shapes or values do not fit together.
+    """
+    if not models or len(models) != len(Xs) or (ys is not None and len(ys) != len(Xs)):
+        raise ValueError(
+            "each fit needs a model, inputs and labels, got "
+            f"{len(models)}, {len(Xs)} and {len(Xs) if ys is None else len(ys)}"
+        )
+    Xs = [np.asarray(X, dtype=np.float32) for X in Xs]
+    if len({X.shape for X in Xs}) != 1:
+        raise ValueError(
+            "the inputs of fits that run together must have one shape, got "
+            f"{sorted({X.shape for X in Xs})}; fit other sizes in another call"
+        )
+    if Xs[0].ndim < 2 or Xs[0].size == 0:
+        raise ValueError(f"X must have shape (n, features) with n at least 1, got {Xs[0].shape}")
+    inputs = torch.from_numpy(np.stack(Xs))
+    if not inputs.isfinite().all():
+        bad = (~inputs.isfinite()).nonzero()[0].tolist()
+        raise ValueError(f"X holds a non-finite value, the first at (fit, row, column) {bad}")
+    try:
+        with torch.no_grad():
+            classes = models[0](inputs[0, :1]).shape[-1]
+    except RuntimeError as error:
+        raise ValueError(
+            f"the network does not take inputs of shape {Xs[0].shape}: {error}"
+        ) from error
+    if ys is None:
+        return inputs, None
+    ys = [np.asarray(y) for y in ys]
+    for y in ys:
+        if y.shape != Xs[0].shape[:1] or not np.issubdtype(y.dtype, np.integer):
+            raise ValueError(
+                f"y must hold {len(Xs[0])} integer labels, got shape {y.shape} of {y.dtype}"
+            )
+        if y.min() < 0 or y.max() >= classes:
+            raise ValueError(
+                f"labels must lie in 0..{classes - 1} for a network of {classes} outputs, got "
+                f"{y.min()}..{y.max()}"
+            )
+    return inputs, torch.from_numpy(np.stack(ys).astype(np.int64))
+
+
 def _batched(model: nn.Module):
     """Return the network as a function of (state, noise, inputs), batched over fits and draws.
 
@@ -372,47 +481,10 @@ def _checked(
     Xs: Sequence[np.ndarray],
     ys: Sequence[np.ndarray] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return stacked inputs (fits, n, features) and labels (fits, n), or say what is wrong."""
-    if not models or len(models) != len(Xs) or (ys is not None and len(ys) != len(Xs)):
-        raise ValueError(
-            "each fit needs a model, inputs and labels, got "
-            f"{len(models)}, {len(Xs)} and {len(Xs) if ys is None else len(ys)}"
-        )
+    """Return the data of fits of Bayesian networks as tensors, or say what is wrong."""
     for model in models:
         _check_model(model)
-    Xs = [np.asarray(X, dtype=np.float32) for X in Xs]
-    if len({X.shape for X in Xs}) != 1:
-        raise ValueError(
-            "the inputs of fits that run together must have one shape, got "
-            f"{sorted({X.shape for X in Xs})}; fit other sizes in another call"
-        )
-    if Xs[0].ndim < 2 or Xs[0].size == 0:
-        raise ValueError(f"X must have shape (n, features) with n at least 1, got {Xs[0].shape}")
-    inputs = torch.from_numpy(np.stack(Xs))
-    if not inputs.isfinite().all():
-        bad = (~inputs.isfinite()).nonzero()[0].tolist()
-        raise ValueError(f"X holds a non-finite value, the first at (fit, row, column) {bad}")
-    try:
-        with torch.no_grad():
-            classes = models[0](inputs[0, :1]).shape[-1]
-    except RuntimeError as error:
-        raise ValueError(
-            f"the network does not take inputs of shape {Xs[0].shape}: {error}"
-        ) from error
-    if ys is None:
-        return inputs, None
-    ys = [np.asarray(y) for y in ys]
-    for y in ys:
-        if y.shape != Xs[0].shape[:1] or not np.issubdtype(y.dtype, np.integer):
-            raise ValueError(
-                f"y must hold {len(Xs[0])} integer labels, got shape {y.shape} of {y.dtype}"
-            )
-        if y.min() < 0 or y.max() >= classes:
-            raise ValueError(
-                f"labels must lie in 0..{classes - 1} for a network of {classes} outputs, got "
-                f"{y.min()}..{y.max()}"
-            )
-    return inputs, torch.from_numpy(np.stack(ys).astype(np.int64))
+    return stacked_data(models, Xs, ys)
 
 
 def _check_model(model: nn.Module) -> None:
