@@ -248,9 +248,8 @@ def package(parts: list[Article], files: Iterable[str]) -> str:
     for name in files:
         path = Path(name)
         more = f' properties="{properties[name]}"' if properties.get(name) else ""
-        items.append(
-            f'    <item id="file-{path.stem}" href="{name}" media-type="{types[path.suffix]}"{more}/>'
-        )
+        kind = types[path.suffix]
+        items.append(f'    <item id="file-{path.stem}" href="{name}" media-type="{kind}"{more}/>')
     about = {key: html.escape(value) for key, value in book().items()}
     return PACKAGE.format(
         identifier=uuid.uuid5(uuid.NAMESPACE_URL, about["address"]),
