@@ -138,6 +138,16 @@ def test_search_finds_words_of_chapters(address: str, watched) -> None:
     assert problems == []
 
 
+@pytest.mark.parametrize("term", ["recalibration", "Hamiltonian Monte Carlo", "Kullback"])
+def test_search_finds_terms_of_the_glossary(term: str, address: str, watched) -> None:
+    tab, problems, _ = watched
+    tab.goto(f"{address}search.html?q={term.replace(' ', '+')}")
+    tab.wait_for_selector("#search-results li a")
+    found = tab.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)")
+    assert any("glossary.html" in href for href in found)
+    assert problems == []
+
+
 def test_search_is_reached_and_used_by_keyboard(address: str, watched) -> None:
     tab, _, _ = watched
     tab.goto(address + CHAPTERS[0])

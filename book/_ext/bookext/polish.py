@@ -32,6 +32,9 @@ def polish(
 ) -> None:
     """Change what the page loads and contains."""
     context["script_files"] = deferred(context["script_files"])
+    # Upstream (sphinxext-opengraph) puts a comma after every item, whatever ends it.
+    metatags = re.sub(r"(?<=[;.:]),+|(?<=,),+", "", context.get("metatags", ""))
+    context["metatags"] = metatags
     context["published"] = app.config.html_baseurl
     docnames = [page.path.relative_to(ROOT).with_suffix("").as_posix() for page in pages()]
     context["contents"] = [
