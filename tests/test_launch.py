@@ -95,7 +95,7 @@ def test_dockerfile_of_binder() -> None:
     assert steps[-1] == "RUN ./.binder/postBuild"
     # What pip does with that file: PyTorch without CUDA, and everything else that is pinned.
     index, requirements = (ROOT / ".binder/requirements.txt").read_text().splitlines()[-2:]
-    assert index == "--extra-index-url https://download.pytorch.org/whl/cpu"
+    assert index.endswith("/whl/cpu")
     assert requirements == "-r ../requirements.txt"
 
 
