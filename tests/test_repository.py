@@ -77,7 +77,7 @@ def test_one_python_version() -> None:
 def test_repository_address_stands_in_one_place() -> None:
     address = yaml.safe_load(read("_config.yml"))["repository"]["url"].split("://")[1]
     counts = {path: path.read_bytes().count(address.encode()) for path in tracked()}
-    # `make sync` writes it into the first cell of each chapter, once; tests/test_launch.py compares.
+    # `make sync` writes it into the first cell of each chapter, and tests/test_launch.py compares.
     for page in chapters():
         for path in (page.path, page.path.with_suffix(".ipynb")):
             assert counts.pop(path) == 1, path.name
