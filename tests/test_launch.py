@@ -266,11 +266,11 @@ def test_a_chapter_runs_through_in_jupyterlab(lab: str, copy: Path, browser: Bro
     while time.monotonic() < deadline:
         time.sleep(2)
         tab.keyboard.press("Control+s")
-        cells = [
-            cell
-            for cell in nbformat.read(copy / CHAPTER, as_version=4).cells
-            if cell.cell_type == "code"
-        ]
+        try:
+            notebook = nbformat.read(copy / CHAPTER, as_version=4)
+        except nbformat.reader.NotJSONError:
+            continue  # it is being saved
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
         errors = [out for cell in cells for out in cell.outputs if out.output_type == "error"]
         if errors or all(cell.execution_count for cell in cells):
             break
