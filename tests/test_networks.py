@@ -51,6 +51,15 @@ def test_networks_in_company_equal_networks_alone() -> None:
         assert not torch.allclose(flat(trained), flat(model))
 
 
+def test_dropout_drops_while_it_trains() -> None:
+    X, y = toy()
+    (plain,) = networks.train([network(dropout=0.0)], [X], [y], seed=1, **SHORT)
+    (dropped,) = networks.train([network(dropout=0.5)], [X], [y], seed=1, **SHORT)
+    assert not torch.allclose(flat(plain), flat(dropped), atol=1e-2)
+    # It comes back ready to predict with all of its units.
+    assert not dropped.training
+
+
 def test_training_reaches_the_maximum_a_posteriori() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(30, 2)), rng.integers(0, 3, 30)

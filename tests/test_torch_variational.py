@@ -307,6 +307,16 @@ def test_batches_aim_at_the_optimum_of_the_full_bound() -> None:
     torch.testing.assert_close(batched.weight_log_sigma, full.weight_log_sigma, rtol=0, atol=0.06)
 
 
+def test_the_weight_of_the_kl_does_not_depend_on_the_batches() -> None:
+    X, y = toy()
+    options = {"steps": 5, "batch_size": 5, "draws": 2, "seed": 0}
+    by_default = tv.fit(network(), X, y, **options).model
+    by_the_bound = tv.fit(network(), X, y, kl_weight=1 / len(y), **options).model
+    assert by_default.state_dict().keys() == by_the_bound.state_dict().keys()
+    for name, value in by_default.named_parameters():
+        assert torch.equal(value, by_the_bound.get_parameter(name)), name
+
+
 def test_a_pass_shows_every_example_once() -> None:
     order = tv.batches(10, 5, torch.Generator().manual_seed(0))
     passes = [torch.cat([next(order), next(order)]) for _ in range(3)]
