@@ -115,8 +115,8 @@ def make_pdf(target: Path, browser: Browser) -> None:
     front = (
         f'<header id="title-page"><p class="title">{about["title"]}</p>'
         f"<p>{about['author']}</p><p>Printed on {about['date'][:10]} from the pages that "
-        f'<a href="{about["address"]}">the repository</a> builds. The checks behind the '
-        "numbers and the code of most figures are in its notebooks.</p></header>"
+        f'<a href="{about["address"]}">the repository</a> builds. What those pages fold, the '
+        "checks behind the numbers and the code of some figures, is in its notebooks.</p></header>"
         f'<nav><p class="title">Contents</p><ul>{contents}</ul></nav>'
     )
     tab = browser.new_page(color_scheme="light")
