@@ -99,6 +99,21 @@ def samplers(repeats: int) -> dict:
     return {"rows": [ratio_row(name, runs["numpyro"], runs["book"], ("fit", "fit"))]}
 
 
+def floor(repeats: int) -> dict:
+    """Measure how far steps and draws are from their random numbers and matrix products."""
+    functions = {
+        "a step of the wine network": "floor:wine_step",
+        "a step of the iris network": "floor:iris_step",
+        "100 weight draws, test wines": "floor:wine_draws",
+        "1,000 weight draws, irises": "floor:iris_draws",
+    }
+    found = []
+    for name, function in progress(functions.items(), "floor"):
+        runs = [in_fresh_process(function)["result"] for _ in range(repeats)]
+        found.append({"name": name} | min(runs, key=lambda run: run["seconds"]))
+    return {"floors": found}
+
+
 def growth(repeats: int) -> dict:
     """Measure how cost grows with rows, width and draws."""
     rows = [WHITE_WINES * times for times in ROWS]
@@ -182,6 +197,7 @@ def book(repeats: int) -> dict:
 PARTS: dict[str, Callable[[int], dict]] = {
     "sources": sources,
     "samplers": samplers,
+    "floor": floor,
     "growth": growth,
     "book": book,
 }
@@ -236,6 +252,21 @@ def printed(part: str, results: dict) -> str:
                     if target is None
                     else f"{target} {'✓' if row['ratio'] >= target else 'NOT MET'}",
                     score_text(row),
+                ]
+            )
+        return table(lines)
+    if part == "floor":
+        lines = [["", "time", "random numbers", "matrix products", "times the floor"]]
+        for f in results["floors"]:
+            least = f["random_numbers"] + f["matrix_products"]
+            lines.append(
+                [
+                    f["name"],
+                    *(
+                        f"{1e3 * f[k]:.3g} ms"
+                        for k in ("seconds", "random_numbers", "matrix_products")
+                    ),
+                    f"{f['seconds'] / least:.1f}",
                 ]
             )
         return table(lines)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nbclient import NotebookClient
 
-from bookext.execution import ONE_THREAD, Watch
+from bookext.execution import Watch
 from bookext.pages import ROOT, Page, chapters
 
 from .process import MeasurementError, environment
@@ -80,7 +80,7 @@ def naive(chapter: str) -> dict[str, float | bool]:
     client.on_notebook_start = lambda notebook: watch.start(client.km.provisioner.pid)
     start = time.monotonic()
     try:
-        client.execute(env=environment() | ONE_THREAD)
+        client.execute(env=environment())
     except Exception:
         if not watch.verdict:
             raise

@@ -24,18 +24,18 @@ IRIS_FIT = dict(steps=300, draws=16, learning_rate=0.01)
 
 def wine_source(seed: int, probabilistic: bool) -> dict:
     """Train and use the published wine network."""
-    from . import recipes
+    from . import wine_recipe
 
     split = _wine_split(seed)
     seconds: dict[str, float] = {}
-    recipes.tf_keras.utils.set_random_seed(seed)
+    wine_recipe.tf_keras.utils.set_random_seed(seed)
     with clock(seconds, "fit"):
-        model = recipes.fit_wine(
+        model = wine_recipe.fit(
             split.X_train, split.y_train, split.X_test, split.y_test, probabilistic=probabilistic
         )
     for time in ("first", "again"):
         with clock(seconds, f"draws, {time}"):
-            mean, scale = recipes.wine_draws(model, split.X_test, DRAWS["wine"])
+            mean, scale = wine_recipe.draws(model, split.X_test, DRAWS["wine"])
     return {"seconds": seconds, "fit": _quality(RegressionPredictive(mean, scale), split.y_test)}
 
 
@@ -87,18 +87,18 @@ def wine_book(seed: int, probabilistic: bool) -> dict:
 
 def iris_source(seed: int) -> dict:
     """Train and use the published iris network."""
-    from . import recipes
+    from . import iris_recipe
 
     split = _iris_split(seed)
     seconds: dict[str, float] = {}
-    recipes.torch.optim.Adam(recipes.iris_network().parameters())  # loads PyTorch's compiler
-    recipes.torch.manual_seed(seed)
+    iris_recipe.torch.optim.Adam(iris_recipe.network().parameters())  # loads PyTorch's compiler
+    iris_recipe.torch.manual_seed(seed)
     with clock(seconds, "fit"):
-        model = recipes.fit_iris(split.X_train, split.y_train)
-    recipes.iris_draws(model, split.X_test, 10)
+        model = iris_recipe.fit(split.X_train, split.y_train)
+    iris_recipe.draws(model, split.X_test, 10)
     X = data.iris().X
     with clock(seconds, "draws"):
-        recipes.iris_draws(model, X, DRAWS["iris"])
+        iris_recipe.draws(model, X, DRAWS["iris"])
     return {"seconds": seconds, "fit": _iris_quality(model, split, seed)}
 
 
@@ -106,13 +106,13 @@ def iris_book(seed: int) -> dict:
     """Train the published iris network, to the published objective, as the iris chapter does."""
     from bnnbook.methods import torch_variational
 
-    from . import recipes
+    from . import iris_recipe
 
     split = _iris_split(seed)
     seconds: dict[str, float] = {}
-    recipes.torch.manual_seed(seed)
-    network = recipes.iris_network()
-    weight = recipes.IRIS_KL_WEIGHT / _weights(network)  # of the sum; the recipe's is of the mean
+    iris_recipe.torch.manual_seed(seed)
+    network = iris_recipe.network()
+    weight = iris_recipe.KL_WEIGHT / _weights(network)  # of the sum; the recipe's is of the mean
     with clock(seconds, "fit"):
         posterior = torch_variational.fit(
             network, split.X_train, split.y_train, kl_weight=weight, seed=seed, **IRIS_FIT
@@ -128,7 +128,7 @@ def progress_bar(seed: int) -> dict:
     """Train the iris network with the progress bar and without, in turn."""
     from bnnbook.methods import torch_variational
 
-    from . import recipes
+    from . import iris_recipe
 
     split = _iris_split(seed)
     seconds: dict[str, float] = {}
@@ -137,7 +137,7 @@ def progress_bar(seed: int) -> dict:
     for name, bar in {"first": shown, "with": shown, "without": lambda steps, _: steps}.items():
         torch_variational.progress = bar
         with clock(seconds, name):
-            torch_variational.fit(recipes.iris_network(), **fit)
+            torch_variational.fit(iris_recipe.network(), **fit)
     return {"seconds": seconds}
 
 
@@ -159,12 +159,12 @@ def _iris_quality(model, split: data.Split, seed: int) -> dict[str, float]:
     """Score the held-out flowers, and the objective on the others, both by the same function."""
     from bnnbook.methods.torch_variational import MeanFieldPosterior
 
-    from . import recipes
+    from . import iris_recipe
 
     posterior = MeanFieldPosterior(model)
     train = posterior.predictive(split.X_train, draws=DRAWS["iris"], seed=seed).probs
     cross_entropy = -np.log(train[:, np.arange(len(split.y_train)), split.y_train]).mean()
-    kl = recipes.IRIS_KL_WEIGHT * posterior.kl / _weights(model)
+    kl = iris_recipe.KL_WEIGHT * posterior.kl / _weights(model)
     test = posterior.predictive(split.X_test, draws=DRAWS["iris"], seed=seed)
     quality = _quality(ClassificationPredictive(test.probs), split.y_test)
     return quality | {"objective": float(cross_entropy + kl)}

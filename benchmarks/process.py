@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from bookext.execution import Watch
+from bookext.execution import ONE_THREAD, Watch
 from bookext.pages import ROOT
 
 
@@ -63,6 +63,6 @@ def in_fresh_process(function: str, *, memory_limit_mb: float = 1e9, **arguments
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a child: the package of this checkout, not an installed one."""
+    """Return the environment of a child: this checkout's package, one thread, as in chapters."""
     paths = [str(ROOT / "code"), str(ROOT / "book" / "_ext"), str(ROOT)]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    return os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)}
