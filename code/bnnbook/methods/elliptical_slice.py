@@ -50,7 +50,7 @@ def fit(
     thin: int = 1,
     seed: int,
 ) -> SampledPosterior:
-    """Sample weights from the posterior; the chains move together, in batched computations.
+    """Sample weights from the posterior; all chains' attempts are one batched computation.
 
     Parameters
     ----------
@@ -95,22 +95,28 @@ def fit(
     w = prior_scale * rng.standard_normal((chains, len(prior_scale)))
     current = checked_log_likelihood(w)
     kept = np.empty((chains, draws, len(prior_scale)))
+    v = np.empty_like(w)
+    level, angle, low, high = np.empty((4, chains))
+    done = np.zeros(chains, int)  # steps of each chain
+    starting = np.full(chains, True)
     for step in progress(range(warmup + draws * thin), "elliptical slice sampling"):
-        v = prior_scale * rng.standard_normal(w.shape)
-        level = current + np.log(rng.random(chains))
-        angle = rng.uniform(0, 2 * np.pi, chains)
-        low, high = angle - 2 * np.pi, angle
-        moving = np.full(chains, True)
-        proposal, proposed = w, current
-        while moving.any():
-            candidate = w * np.cos(angle)[:, None] + v * np.sin(angle)[:, None]
-            proposal = np.where(moving[:, None], candidate, proposal)
-            proposed = np.where(moving, checked_log_likelihood(proposal), proposed)
-            moving = moving & (proposed < level)
-            low = np.where(moving & (angle < 0), angle, low)
-            high = np.where(moving & (angle >= 0), angle, high)
-            angle = np.where(moving, rng.uniform(low, high), angle)
-        w, current = proposal, proposed
-        if step >= warmup and (step - warmup) % thin == thin - 1:
-            kept[:, (step - warmup) // thin] = w
+        # A chain that has found its point goes on to its next step at once: nobody waits for the
+        # chain that happens to need the most attempts.
+        while done.min() <= step:
+            n = starting.sum()
+            v[starting] = prior_scale * rng.standard_normal((n, len(prior_scale)))
+            level[starting] = current[starting] + np.log(rng.random(n))
+            angle[starting] = rng.uniform(0, 2 * np.pi, n)
+            low[starting], high[starting] = angle[starting] - 2 * np.pi, angle[starting]
+            proposal = w * np.cos(angle)[:, None] + v * np.sin(angle)[:, None]
+            proposed = checked_log_likelihood(proposal)
+            starting = proposed >= level
+            w[starting], current[starting] = proposal[starting], proposed[starting]
+            done += starting
+            draw, rest = np.divmod(done - warmup, thin)
+            keep = starting & (rest == 0) & (draw >= 1) & (draw <= draws)
+            kept[keep, draw[keep] - 1] = w[keep]
+            low = np.where(angle < 0, angle, low)
+            high = np.where(angle >= 0, angle, high)
+            angle = rng.uniform(low, high)
     return SampledPosterior(kept, predict)

@@ -154,9 +154,8 @@ def forward(weights: Sequence[tf.Tensor], units: Sequence[int], X: tf.Tensor) ->
     """
     h = X
     for i, w in enumerate(weights):
-        kernel_size = units[i] * units[i + 1]
-        kernel = tf.reshape(w[:, :kernel_size], (-1, units[i], units[i + 1]))
-        h = tf.matmul(h, kernel) + w[:, None, kernel_size:]
+        kernel, bias = tf.split(w, [units[i] * units[i + 1], units[i + 1]], axis=1)
+        h = tf.matmul(h, tf.reshape(kernel, (-1, units[i], units[i + 1]))) + bias[:, None]
         if i < len(weights) - 1:
             h = tf.sigmoid(h)
     return h
@@ -167,9 +166,12 @@ def kl_to_prior(mean: tf.Tensor, tril: tf.Tensor, prior_scale: float) -> tf.Tens
 
     It is  ½ (‖L‖² / τ² + ‖m‖² / τ² - k) + k log τ - Σ log L_ii  for a vector of length k.
     """
-    k = mean.shape[-1]
     squares = tf.reduce_sum(tril**2) + tf.reduce_sum(mean**2)
     log_determinant = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(tril)))
+    return _kl(squares, log_determinant, mean.shape[-1], prior_scale)
+
+
+def _kl(squares: tf.Tensor, log_determinant: tf.Tensor, k: int, prior_scale: float) -> tf.Tensor:
     return 0.5 * (squares / prior_scale**2 - k) + k * np.log(prior_scale) - log_determinant
 
 
@@ -242,26 +244,33 @@ def fit(
     train = _training_function(
         units, likelihood, loss, prior_scale, steps, draws, batch_size, learning_rate
     )
-    parameters = [tf.constant(p, tf.float32) for p in _start(units, np.random.default_rng(seed))]
-    state = [parameters, *([tf.zeros_like(p) for p in parameters] for _ in range(2))]
-    data = (
-        tf.constant((X - input_mean) / input_scale, tf.float32),
-        tf.constant((y - target_mean) / target_scale, tf.float32),
+    start = tf.constant(_start(units, np.random.default_rng(seed)), tf.float32)
+    state = start, tf.zeros_like(start), tf.zeros_like(start)
+    standardised = np.column_stack(
+        [(X - input_mean) / input_scale, (y - target_mean) / target_scale]
     )
+    data = tf.constant(standardised, tf.float32)
     stretch = max(1, steps // 20)
     trace = []
     for first in progress(range(0, steps, stretch), "training"):
         last = min(first + stretch, steps)
-        state, mean_loss = train(state, *data, *(tf.constant(i) for i in (seed, first, last)))
+        state, mean_loss = train(state, data, *(tf.constant(i) for i in (seed, first, last)))
         trace.append(float(mean_loss))
         if not np.isfinite(trace[-1]):
             raise FloatingPointError(
                 f"the loss is {trace[-1]} after {last} steps; lower learning_rate, which is "
                 f"{learning_rate!r}"
             )
-    *layers, log_noise = _unpack(state[0])
+    means, below, log_diagonal, log_noise = _unpack(state[0], units)
+    sizes = _sizes(units)
+    diagonals = tf.split(tf.exp(log_diagonal), sizes)
     return VariationalPosterior(
-        layers=tuple(LayerPosterior(mean.numpy(), tril.numpy()) for mean, tril in layers),
+        layers=tuple(
+            LayerPosterior(mean.numpy(), (lower + tf.linalg.diag(diagonal)).numpy())
+            for mean, lower, diagonal in zip(
+                tf.split(means, sizes), _matrices(below, sizes), diagonals, strict=True
+            )
+        ),
         units=units,
         likelihood=likelihood,
         log_noise=float(log_noise),
@@ -273,28 +282,51 @@ def fit(
     )
 
 
-def _start(units: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
-    """Return the parameters at the start: m and the free form of L per layer, then log noise.
+def _sizes(units: Sequence[int]) -> list[int]:
+    """Return the length k of each layer's weights."""
+    return [(inputs + 1) * outputs for inputs, outputs in pairwise(units)]
+
+
+def _start(units: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    """Return the parameters at the start, one vector: see `_unpack`.
 
     Hidden kernels start at a draw of N(0, 1): with smaller ones the sigmoids are nearly linear and
     training is slow.  The last layer starts at zero: the first predictions are the target's mean.
     """
-    parameters = []
+    means = []
     for i, (inputs, outputs) in enumerate(pairwise(units)):
         hidden = i < len(units) - 2
         kernel = rng.standard_normal(inputs * outputs) if hidden else np.zeros(inputs * outputs)
-        mean = np.append(kernel, np.zeros(outputs))
-        parameters += [mean, np.log(START_SCALE) * np.eye(len(mean))]
-    return [*parameters, np.array(0.0)]
+        means.append(np.append(kernel, np.zeros(outputs)))
+    sizes = _sizes(units)
+    below = np.zeros(sum(k**2 for k in sizes))
+    log_diagonal = np.full(sum(sizes), np.log(START_SCALE))
+    return np.concatenate([*means, below, log_diagonal, [0.0]])
 
 
-def _unpack(parameters: Sequence[tf.Tensor]) -> list:
-    """Return (m, L) per layer, and the log noise: L's diagonal is kept as a logarithm."""
-    layers = []
-    for mean, free in zip(parameters[:-1:2], parameters[1:-1:2], strict=True):
-        strictly_lower = tf.linalg.band_part(free, -1, 0) - tf.linalg.band_part(free, 0, 0)
-        layers.append((mean, strictly_lower + tf.linalg.diag(tf.exp(tf.linalg.diag_part(free)))))
-    return [*layers, parameters[-1]]
+def _unpack(parameters: tf.Tensor, units: Sequence[int]) -> tuple[tf.Tensor, ...]:
+    """Split the vector of all parameters, in which the layers stand behind one another.
+
+    Returns
+    -------
+    means : Tensor, shape (sum of k,)
+        m.
+    below : Tensor, shape (sum of k²,)
+        L with zeros on its diagonal (see `_matrices`).
+    log_diagonal : Tensor, shape (sum of k,)
+        Logarithm of L's diagonal.
+    log_noise : Tensor, shape ()
+    """
+    sizes = _sizes(units)
+    means, below, log_diagonal, log_noise = tf.split(
+        parameters, [sum(sizes), sum(k**2 for k in sizes), sum(sizes), 1]
+    )
+    return means, below, log_diagonal, tf.reshape(log_noise, ())
+
+
+def _matrices(below: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
+    parts = tf.split(below, [k**2 for k in sizes])
+    return [tf.reshape(part, (k, k)) for part, k in zip(parts, sizes, strict=True)]
 
 
 @lru_cache(maxsize=8)
@@ -313,54 +345,53 @@ def _training_function(
     Data and state are arguments, so that all fits of the same settings share one trace, whatever
     the number of examples.
     """
-    layers = len(units) - 1
+    sizes = _sizes(units)
+    strictly_lower = np.concatenate([np.tri(k, k, -1).ravel() for k in sizes]).astype(np.float32)
 
-    def weight_draws(posteriors: Sequence, keys: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        weights = []
-        for (mean, tril), key in zip(posteriors, keys, strict=True):
-            half = tf.random.stateless_normal((draws // 2, mean.shape[-1]), key)
-            # Each ε is used with both signs: what is odd in it cancels in the gradient's mean.
-            noise = tf.concat([half, -half], axis=0)
-            weights.append(mean + tf.matmul(noise, tril, transpose_b=True))
-        return weights
+    def objective(parameters: tf.Tensor, data: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        mean, below, log_diagonal, log_noise = _unpack(parameters, units)
+        # Few operations on long vectors: on many short ones TensorFlow spends its time elsewhere.
+        below, diagonal = below * strictly_lower, tf.exp(log_diagonal)
+        half = tf.random.stateless_normal((draws // 2, sum(sizes)), keys[0])
+        parts = zip(tf.split(half, sizes, axis=1), _matrices(below, sizes), strict=True)
+        shift = tf.concat([tf.matmul(part, L, transpose_b=True) for part, L in parts], axis=1)
+        shift += half * diagonal
+        # Each ε is used with both signs: what is odd in it cancels in the gradient's mean.
+        weights = tf.split(tf.concat([mean + shift, mean - shift], axis=0), sizes, axis=1)
 
-    def objective(parameters: Sequence, X: tf.Tensor, y: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        *posteriors, log_noise = _unpack(parameters)
-        keys = tf.unstack(tf.random.split(key, layers + 1))
-        rows = tf.random.stateless_uniform(
-            (draws, batch_size), keys[-1], maxval=tf.shape(y)[0], dtype=tf.int32
-        )
-        outputs = forward(weight_draws(posteriors, keys[:-1]), units, tf.gather(X, rows))
-        kl = tf.add_n([kl_to_prior(mean, tril, prior_scale) for mean, tril in posteriors])
-        n = tf.cast(tf.shape(y)[0], tf.float32)
-        return loss(likelihood(outputs, log_noise), tf.gather(y, rows), kl, n)
+        n = tf.shape(data)[0]
+        rows = tf.random.stateless_uniform((draws, batch_size), keys[1], maxval=n, dtype=tf.int32)
+        X, y = tf.split(tf.gather(data, rows), [units[0], 1], axis=-1)
+        squares = 2 * (tf.nn.l2_loss(mean) + tf.nn.l2_loss(below) + tf.nn.l2_loss(diagonal))
+        kl = _kl(squares, tf.reduce_sum(log_diagonal), sum(sizes), prior_scale)
+        y_given_w = likelihood(forward(weights, units, X), log_noise)
+        return loss(y_given_w, y[..., 0], kl, tf.cast(n, tf.float32))
 
-    def adam(state: Sequence, gradient: Sequence, step: tf.Tensor) -> list:
-        beta_1, beta_2, t = 0.9, 0.999, tf.cast(step, tf.float32)
-        rate = learning_rate * 0.5 * (1 + tf.cos(np.pi * t / steps))
-        rate *= tf.sqrt(1 - beta_2 ** (t + 1)) / (1 - beta_1 ** (t + 1))
-        first = [beta_1 * m + (1 - beta_1) * g for m, g in zip(state[1], gradient, strict=True)]
-        second = [beta_2 * v + (1 - beta_2) * g**2 for v, g in zip(state[2], gradient, strict=True)]
-        updated = [
-            p - rate * m / (tf.sqrt(v) + 1e-7)
-            for p, m, v in zip(state[0], first, second, strict=True)
-        ]
-        return [updated, first, second]
+    # Adam's rates, each step's own.
+    t = np.arange(steps)
+    beta_1, beta_2 = 0.9, 0.999
+    rates = learning_rate * 0.5 * (1 + np.cos(np.pi * t / steps))
+    rates *= np.sqrt(1 - beta_2 ** (t + 1)) / (1 - beta_1 ** (t + 1))
+    rates = tf.constant(rates, tf.float32)
 
-    start = _start(units, np.random.default_rng(0))
-    parameters = [tf.TensorSpec(p.shape, tf.float32) for p in start]
-    inputs = tf.TensorSpec((None, units[0]), tf.float32)
-    target, index = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32)
+    def adam(state: Sequence, gradient: tf.Tensor, rate: tf.Tensor) -> tuple:
+        parameters, first, second = state
+        first = beta_1 * first + (1 - beta_1) * gradient
+        second = beta_2 * second + (1 - beta_2) * tf.square(gradient)
+        return parameters - rate * first / (tf.sqrt(second) + 1e-7), first, second
 
-    @tf.function(input_signature=([parameters] * 3, inputs, target, *[index] * 3))
-    def train(state, X, y, seed, first, last):
+    vector = tf.TensorSpec(_start(units, np.random.default_rng(0)).shape, tf.float32)
+    table, index = tf.TensorSpec((None, units[0] + 1), tf.float32), tf.TensorSpec((), tf.int32)
+
+    @tf.function(input_signature=((vector,) * 3, table, *[index] * 3))
+    def train(state, data, seed, first, last):
         total = tf.constant(0.0)
         for step in tf.range(first, last):
+            keys = tf.random.split(tf.stack([seed, step]))
             with tf.GradientTape() as tape:
                 tape.watch(state[0])
-                value = objective(state[0], X, y, key=tf.stack([seed, step]))
-            gradient = tape.gradient(value, state[0], unconnected_gradients="zero")
-            state = adam(state, gradient, step)
+                value = objective(state[0], data, keys)
+            state = adam(state, tape.gradient(value, state[0]), rates[step])
             total += value
         return state, total / tf.cast(last - first, tf.float32)
 
