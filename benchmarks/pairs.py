@@ -16,7 +16,7 @@ from .child import clock
 DRAWS = {"wine": 100, "iris": 1000}
 
 # What the book needs to be at least as good as the recipe, and what the wine chapter gives it.
-EQUAL_QUALITY = dict(steps=500, draws=8)
+EQUAL_QUALITY = dict(steps=300, draws=16)
 PROPER = dict(steps=2000, draws=16)
 # Sixteen weight draws per step instead of one, so that a tenth of the steps will do.
 IRIS_FIT = dict(steps=300, draws=16, learning_rate=0.01)

@@ -60,7 +60,9 @@ def test_kl_is_torchbnns_sum(prior_sigma: float) -> None:
 
 def test_kl_of_each_fit_uses_its_own_prior() -> None:
     models = [network(0.5), network(2.0)]
-    together = tv.kl_divergence(tv._detached_stack(models), tv._priors(models))
+    state = tv._detached_stack(models)
+    means, log_scales = (tv._flat(state, names) for names in tv._bayesian(state))
+    together = tv.kl_divergence(means, log_scales, *tv._priors(models))
     assert together.tolist() == pytest.approx([tv.MeanFieldPosterior(m).kl for m in models])
 
 

@@ -63,9 +63,9 @@ class MeanFieldPosterior:
     @property
     def kl(self) -> float:
         """KL(q || prior), summed over all weights, in nats."""
-        state, _ = stack_module_state([self.model])
-        with torch.no_grad():
-            return kl_divergence(state, _priors([self.model])).item()
+        state = _detached_stack([self.model])
+        means, log_scales = (_flat(state, names) for names in _bayesian(state))
+        return kl_divergence(means, log_scales, *_priors([self.model])).item()
 
     def bound(self, X: np.ndarray, y: np.ndarray, *, draws: int = 200, seed: int) -> float:
         """Return the evidence lower bound E_q[log p(y | X, w)] - KL(q || prior), in nats.
@@ -227,18 +227,23 @@ def fit_many(
     if not (kl_weights.isfinite().all() and (kl_weights >= 0).all()):
         raise ValueError(f"kl_weight must be finite and not negative, got {kl_weight!r}")
 
-    state = {name: value.clone() for name, value in _detached_stack(models).items()}
+    state = _detached_stack(models)
+    means, log_scales = _bayesian(state)
     if initial_scale is not None:
         if not initial_scale > 0:
             raise ValueError(f"initial_scale must be positive, got {initial_scale!r}")
-        for name in _bayesian(state):
-            state[f"{name}_log_sigma"].fill_(math.log(initial_scale))
-    for value in state.values():
-        value.requires_grad_()
+        for name in log_scales:
+            state[name] = torch.full_like(state[name], math.log(initial_scale))
+    # One long vector for each fit: all μ, all log σ, and what has no posterior.  So the KL and Adam
+    # are a few operations each, whatever the number of layers.
+    names = [*means, *log_scales, *(name for name in state if name not in means + log_scales)]
+    parameters = _flat(state, names).requires_grad_()
+    shapes = {name: state[name].shape[1:] for name in names}
+    weights = sum(shapes[name].numel() for name in means)
     priors = _priors(models)
     network = _batched(models[0])
     generator = torch.Generator().manual_seed(seed)
-    optimiser = Adam(state.values(), lr=learning_rate)
+    optimiser = Adam([parameters], lr=learning_rate)
     # The batches have a generator of their own: they leave the noise of the draws as it is.
     order = batches(n, batch_size, torch.Generator().manual_seed(seed))
     for step in progress(range(steps), "fitting"):
@@ -246,22 +251,25 @@ def fit_many(
             optimiser.lr = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
         batch = next(order)
         targets = labels[:, None, batch].expand(-1, draws, -1)  # the same labels for every draw
+        state = _unflattened(parameters, shapes)
         logits = network(state, _noise(state, draws, generator), inputs[:, batch])
         cross_entropy = nn.functional.cross_entropy(
             logits.movedim(-1, 1), targets, reduction="none"
         ).mean(dim=(1, 2))
-        loss = cross_entropy + kl_weights * kl_divergence(state, priors)
+        mean, log_scale = parameters[:, :weights], parameters[:, weights : 2 * weights]
+        loss = cross_entropy + kl_weights * kl_divergence(mean, log_scale, *priors)
         optimiser.zero_grad()
         # The fits share no parameter: the gradient of the sum is each fit's own gradient.
         loss.sum().backward()
         optimiser.step()
 
-    diverged = ~torch.stack([v.isfinite().flatten(1).all(1) for v in state.values()]).all(0)
+    diverged = ~parameters.isfinite().all(1)
     if diverged.any():
         raise FloatingPointError(
             f"fits {diverged.nonzero().flatten().tolist()} diverged: their parameters are not "
             f"finite; lower learning_rate={learning_rate!r} or rescale the inputs"
         )
+    state = _unflattened(parameters.detach(), shapes)
     return [_with_state(model, state, fit) for fit, model in enumerate(models)]
 
 
@@ -306,7 +314,9 @@ class Adam:
             parameter.addcdiv_(mean, scale, value=-self.lr / correction)
 
 
-def kl_divergence(state: State, priors: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+def kl_divergence(
+    mean: Tensor, log_scale: Tensor, prior_mean: Tensor, prior_log_scale: Tensor
+) -> Tensor:
     """Return KL(q || prior) of each fit, shape (fits,), summed over its weights, in nats.
 
     For one weight, with q = N(μ, σ²) and prior N(m, s²), it is
@@ -315,19 +325,14 @@ def kl_divergence(state: State, priors: dict[str, tuple[Tensor, Tensor]]) -> Ten
 
     Parameters
     ----------
-    state : dict
-        Stacked parameters of the fits, each of shape (fits, …), in pairs "…_mu", "…_log_sigma".
-    priors : dict
-        For each pair, the prior's mean and log standard deviation, of broadcastable shapes.
+    mean, log_scale : Tensor, shape (fits, weights)
+        μ and log σ.
+    prior_mean, prior_log_scale : Tensor, shape (fits, weights)
+        m and log s.
     """
-    total = torch.zeros(())
-    for name, (prior_mu, prior_log_sigma) in priors.items():
-        mu, log_sigma = state[f"{name}_mu"], state[f"{name}_log_sigma"]
-        log_ratio = log_sigma - prior_log_sigma
-        squared_shift = ((mu - prior_mu) / prior_log_sigma.exp()) ** 2
-        kl = -log_ratio + ((2 * log_ratio).exp() + squared_shift - 1) / 2
-        total = total + kl.flatten(1).sum(1)
-    return total
+    log_ratio = log_scale - prior_log_scale
+    squared_shift = ((mean - prior_mean) / prior_log_scale.exp()) ** 2
+    return (((2 * log_ratio).exp() + squared_shift - 1) / 2 - log_ratio).sum(1)
 
 
 def batches(n: int, batch_size: int | None, generator: torch.Generator) -> Iterator[slice | Tensor]:
@@ -447,14 +452,31 @@ def _batched(model: nn.Module):
 def _noise(state: State, draws: int, generator: torch.Generator) -> State:
     """Draw the standard Normal noise of all weights, shapes (draws, …)."""
     return {
-        f"{name}_eps": torch.randn((draws, *state[f"{name}_mu"].shape[1:]), generator=generator)
-        for name in _bayesian(state)
+        f"{name.removesuffix('_mu')}_eps": torch.randn(
+            (draws, *state[name].shape[1:]), generator=generator
+        )
+        for name in _bayesian(state)[0]
     }
 
 
-def _bayesian(state: State) -> list[str]:
-    """Return the names of what has a posterior, for instance "0.weight"."""
-    return [name.removesuffix("_mu") for name in state if name.endswith("_mu")]
+def _bayesian(state: State) -> tuple[list[str], list[str]]:
+    """Return the names of the means and of the log scales of what has a posterior."""
+    means = [name for name in state if name.endswith("_mu")]
+    return means, [f"{name.removesuffix('_mu')}_log_sigma" for name in means]
+
+
+def _flat(state: State, names: Sequence[str]) -> Tensor:
+    """Return parameters behind one another, shape (fits, numbers)."""
+    return torch.cat([state[name].flatten(1) for name in names], dim=1)
+
+
+def _unflattened(parameters: Tensor, shapes: dict[str, torch.Size]) -> State:
+    """Undo `_flat`, given each parameter's shape in one fit."""
+    parts = parameters.split([shape.numel() for shape in shapes.values()], dim=1)
+    return {
+        name: part.reshape(-1, *shape)
+        for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
 
 
 def _detached_stack(models: Sequence[nn.Module]) -> State:
@@ -462,19 +484,20 @@ def _detached_stack(models: Sequence[nn.Module]) -> State:
     return {name: value.detach() for name, value in state.items()}
 
 
-def _priors(models: Sequence[nn.Module]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the priors' means and log standard deviations, shapes (fits, 1, …)."""
-    priors = {}
-    for name, parameter in models[0].named_parameters():
-        if name.endswith("_mu"):
-            path = name.rpartition(".")[0]
-            layers = [model.get_submodule(path) for model in models]
-            shape = (len(models),) + (1,) * parameter.ndim
-            priors[name.removesuffix("_mu")] = (
-                torch.tensor([float(layer.prior_mu) for layer in layers]).reshape(shape),
-                torch.tensor([float(layer.prior_log_sigma) for layer in layers]).reshape(shape),
-            )
-    return priors
+def _priors(models: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
+    """Return the priors' means and log standard deviations, shapes (fits, weights)."""
+    means, log_scales = [], []
+    for model in models:
+        of_weights = [
+            (model.get_submodule(name.rpartition(".")[0]), parameter.numel())
+            for name, parameter in model.named_parameters()
+            if name.endswith("_mu")
+        ]
+        sizes = torch.tensor([size for _, size in of_weights])
+        for values, attribute in ((means, "prior_mu"), (log_scales, "prior_log_sigma")):
+            of_layers = [float(getattr(layer, attribute)) for layer, _ in of_weights]
+            values.append(torch.tensor(of_layers).repeat_interleave(sizes))
+    return torch.stack(means), torch.stack(log_scales)
 
 
 def _with_state(model: nn.Module, state: State, fit: int) -> MeanFieldPosterior:
