@@ -42,6 +42,10 @@ test: environment ## run every test: the package, every chapter, the built pages
 reference: environment ## sample the stored reference posteriors anew (a quarter of an hour)
 	@$(IN_VENV) -m bnnbook.reference
 
+.PHONY: bench
+bench: environment ## measure the book beside the tutorials' code (most of an hour, on a quiet machine)
+	@PYTHONPATH=code:book/_ext .venv/bin/python -m benchmarks $(PARTS)
+
 lint: environment ## check and format the Python code
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format

@@ -75,6 +75,18 @@ def test_fits_in_company_equal_fits_alone() -> None:
             torch.testing.assert_close(value, alone[name], rtol=1e-3, atol=1e-4)
 
 
+def test_each_fit_may_have_its_own_weight_of_the_kl() -> None:
+    model, (X, y) = network(), toy()
+    options = {"steps": 40, "draws": 3, "learning_rate": 0.05, "seed": 4}
+    weights = [0.01, 0.3]
+    together = tv.fit_many([model] * 2, [X] * 2, [y] * 2, kl_weight=weights, **options)
+    alone = [tv.fit(model, X, y, kl_weight=weight, **options) for weight in weights]
+    assert [q.kl for q in together] == pytest.approx([q.kl for q in alone], rel=1e-3)
+    assert abs(alone[0].kl - alone[1].kl) > 0.1 * alone[1].kl
+    with pytest.raises(ValueError, match="one for each of the 2 fits"):
+        tv.fit_many([model] * 2, [X] * 2, [y] * 2, kl_weight=[0.1] * 3, **options)
+
+
 def test_fit_leaves_the_model_and_the_global_seed_alone() -> None:
     model, (X, y) = network(), toy()
     before = copy.deepcopy(model.state_dict())

@@ -105,6 +105,25 @@ def show(figure: Figure, *, alt: str) -> None:
         If the text is too short to say both.
     """
     alt = " ".join(alt.split())
+    page = {"text/html": f'<div class="figure-svg">{svg(figure, alt=alt)}</div>', "text/plain": alt}
+    display(page, raw=True)
+
+
+def svg(figure: Figure, *, alt: str) -> str:
+    """Return a figure as an SVG element whose letters and lines take the page's text colour.
+
+    Parameters
+    ----------
+    figure : Figure
+        From `subplots`.
+    alt : str
+        As for `show`.
+
+    Raises
+    ------
+    ValueError
+        If the text is too short to say what one sees and what it means.
+    """
     if len(alt) < 40:
         raise ValueError(f"alt must say what the figure shows and what it means, got {alt!r}")
     figure.patch.set_alpha(0)
@@ -112,8 +131,7 @@ def show(figure: Figure, *, alt: str) -> None:
         axes.patch.set_alpha(0)
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    svg = _inline_svg(file.getvalue(), alt)
-    display({"text/html": f'<div class="figure-svg">{svg}</div>', "text/plain": alt}, raw=True)
+    return _inline_svg(file.getvalue(), alt)
 
 
 def band(

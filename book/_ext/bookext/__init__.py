@@ -12,7 +12,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from . import assets, mathml, polish, status
+from . import assets, mathml, polish, speed, status
 from .execution import Run, cache_folder, cached_run, open_cache
 from .pages import ROOT, Page, chapters, pages
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
-    for module in (mathml, polish, status, assets):
+    for module in (mathml, polish, status, speed, assets):
         module.setup(app)
     app.connect("config-inited", configure)
     app.connect("builder-inited", name_orphans)

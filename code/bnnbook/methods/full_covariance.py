@@ -27,6 +27,7 @@ import numpy as np
 
 from ..predictive import RegressionPredictive
 from ..progress import progress
+from ._chunks import chunks
 from ._tensorflow import tf, tfp
 
 # Standard deviation of q at the start: a network that starts at the prior's width is all noise, and
@@ -91,7 +92,7 @@ class VariationalPosterior:
     loss_trace: np.ndarray = field(repr=False)
 
     def predictive(self, X: np.ndarray, *, draws: int = 200, seed: int) -> RegressionPredictive:
-        """Return the predictive of new inputs, all draws in one batched computation.
+        """Return the predictive of new inputs, many draws in one batched computation.
 
         Parameters
         ----------
@@ -108,17 +109,18 @@ class VariationalPosterior:
             In the target's own units, shape (draws, n).
         """
         rng = np.random.default_rng(seed)
-        weights = [
-            layer.mean + rng.standard_normal((draws, len(layer.mean))) @ layer.tril.T
-            for layer in self.layers
-        ]
         inputs = tf.constant((X - self.input_mean) / self.input_scale, tf.float32)
-        outputs = forward([tf.constant(w, tf.float32) for w in weights], self.units, inputs)
-        y = self.likelihood(outputs, tf.constant(self.log_noise, tf.float32))
-        return RegressionPredictive(
-            self.target_mean + self.target_scale * y.mean().numpy(),
-            self.target_scale * y.stddev().numpy(),
-        )
+        mean, scale = np.empty((2, draws, len(X)))
+        for part in chunks(draws, len(X) * max(self.units)):
+            weights = [
+                layer.mean + rng.standard_normal((len(mean[part]), len(layer.mean))) @ layer.tril.T
+                for layer in self.layers
+            ]
+            outputs = forward([tf.constant(w, tf.float32) for w in weights], self.units, inputs)
+            y = self.likelihood(outputs, tf.constant(self.log_noise, tf.float32))
+            mean[part] = self.target_mean + self.target_scale * y.mean().numpy()
+            scale[part] = self.target_scale * y.stddev().numpy()
+        return RegressionPredictive(mean, scale)
 
     def kl_to_prior(self, prior_scale: float = 1.0) -> float:
         """Return KL(q ‖ N(0, prior_scale²)) of all weights, in nats."""

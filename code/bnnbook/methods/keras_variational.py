@@ -7,13 +7,14 @@ batched product.  The updates and the draws are the same; the waiting is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
 from ..predictive import RegressionPredictive
 from ..progress import progress
+from ._chunks import chunks
 from ._tensorflow import tf, tf_keras, tfp
 
 
@@ -108,7 +109,7 @@ def predictive(
     noise_scale: float | None = None,
     seed: int,
 ) -> RegressionPredictive:
-    """Return the predictive of a sequential model, all draws in one batched computation.
+    """Return the predictive of a sequential model, many draws in one batched computation.
 
     One draw is one draw of *all* layers, used for all inputs.  (A call of the model does the same
     with S = 1.)
@@ -143,12 +144,38 @@ def predictive(
             f"noise_scale is {noise_scale!r}: give one if the model's output is a mean, and none "
             "if it is a distribution, which has its own"
         )
-    variational = sum(isinstance(layer, tfp.layers.DenseVariational) for layer in model.layers)
-    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * variational).reshape(-1, 2))
-    h = tf.constant(X, tf.float32)[None]  # (draws, n, features), with one draw for a start
-    for layer in layers if noise_scale is None else model.layers:
+    if noise_scale is not None:
+        layers = model.layers
+    variational = sum(isinstance(layer, tfp.layers.DenseVariational) for layer in layers)
+    if not variational:
+        draws = 1
+    widest = max(model.input_shape[-1], *(layer.output_shape[-1] for layer in layers))
+    parts = chunks(draws, len(X) * widest)
+    # Two words for each chunk and variational layer.
+    words = np.random.SeedSequence(seed).generate_state(2 * variational * len(parts))
+    keys = words.astype(np.int32).reshape(len(parts), variational, 2)
+    inputs = tf.constant(X, tf.float32)[None]
+    mean, scale = np.empty((2, draws, len(X)))
+    for part, part_keys in zip(parts, keys, strict=True):
+        h = _hidden(layers, inputs, len(mean[part]), part_keys)
+        if noise_scale is None:
+            normal = last(tf.reshape(h, (-1, h.shape[-1])))
+            mean[part] = tf.reshape(normal.mean(), h.shape[:2]).numpy()
+            scale[part] = tf.reshape(normal.stddev(), h.shape[:2]).numpy()
+        else:
+            mean[part] = h[..., 0].numpy()
+            scale[part] = noise_scale
+    return RegressionPredictive(mean, scale)
+
+
+def _hidden(
+    layers: Sequence[tf_keras.layers.Layer], inputs: tf.Tensor, draws: int, keys: np.ndarray
+) -> tf.Tensor:
+    """Run layers for several draws at once, from shape (1, n, features) to (draws, n, units)."""
+    h, keys = inputs, iter(keys)
+    for layer in layers:
         if isinstance(layer, tfp.layers.DenseVariational):
-            w = weight_posterior(layer).sample(draws, seed=next(seeds).astype(np.int32))
+            w = weight_posterior(layer).sample(draws, seed=next(keys))
             size = h.shape[-1] * layer.units
             kernel = tf.reshape(w[:, :size], (draws, h.shape[-1], layer.units))
             h = layer.activation(tf.matmul(h, kernel) + w[:, None, size:])
@@ -156,12 +183,7 @@ def predictive(
             # Other layers see the examples of all draws behind one another.
             flat = layer(tf.reshape(h, (-1, h.shape[-1])))
             h = tf.reshape(flat, (*h.shape[:2], -1))
-    if noise_scale is not None:
-        return RegressionPredictive(h[..., 0].numpy(), np.full(h.shape[:2], noise_scale))
-    normal = last(tf.reshape(h, (-1, h.shape[-1])))
-    return RegressionPredictive(
-        *(tf.reshape(part, h.shape[:2]).numpy() for part in (normal.mean(), normal.stddev()))
-    )
+    return h
 
 
 def weight_posterior(layer: tfp.layers.DenseVariational) -> tfp.distributions.Distribution:

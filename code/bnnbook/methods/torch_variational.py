@@ -144,7 +144,7 @@ def fit_many(
     Xs: Sequence[np.ndarray],
     ys: Sequence[np.ndarray],
     *,
-    kl_weight: float | None = None,
+    kl_weight: float | Sequence[float] | None = None,
     steps: int = 600,
     batch_size: int | None = None,
     draws: int = 8,
@@ -163,7 +163,7 @@ def fit_many(
     a random batch estimates the mean over all n without bias, so the weight of the KL does not
     depend on the size of the batches.  All fits share the noise of the draws and the order of the
     batches: a fit gives the same result alone and in company, and two fits differ by their data,
-    prior or starting point and not by their luck.
+    prior, starting point or weight of the KL and not by their luck.
 
     Parameters
     ----------
@@ -174,8 +174,9 @@ def fit_many(
         Training inputs of each fit; all of the same shape.
     ys : sequence of ndarray of int, each of shape (n,)
         Training labels of each fit.
-    kl_weight : float, optional
-        Weight of the KL, summed over all weights; 1 / n, which the bound asks for, if not given.
+    kl_weight : float or sequence of float, optional
+        Weight of the KL, summed over all weights, of all fits or of each; 1 / n, which the bound
+        asks for, if not given.
     steps : int
         Number of steps of Adam.
     batch_size : int, optional
@@ -217,7 +218,13 @@ def fit_many(
     for name, value in {"steps": steps, "draws": draws, "learning_rate": learning_rate}.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value!r}")
-    if not (math.isfinite(kl_weight) and kl_weight >= 0):
+    kl_weights = torch.as_tensor(kl_weight, dtype=torch.float32)
+    if kl_weights.shape not in ((), (len(models),)):
+        raise ValueError(
+            f"kl_weight must be one number or one for each of the {len(models)} fits, got "
+            f"{kl_weight!r}"
+        )
+    if not (kl_weights.isfinite().all() and (kl_weights >= 0).all()):
         raise ValueError(f"kl_weight must be finite and not negative, got {kl_weight!r}")
 
     state = {name: value.clone() for name, value in _detached_stack(models).items()}
@@ -243,7 +250,7 @@ def fit_many(
         cross_entropy = nn.functional.cross_entropy(
             logits.movedim(-1, 1), targets, reduction="none"
         ).mean(dim=(1, 2))
-        loss = cross_entropy + kl_weight * kl_divergence(state, priors)
+        loss = cross_entropy + kl_weights * kl_divergence(state, priors)
         optimiser.zero_grad()
         # The fits share no parameter: the gradient of the sum is each fit's own gradient.
         loss.sum().backward()

@@ -1,0 +1,174 @@
+"""The tutorials' code and the book's, side by side: what each takes, and what it is worth.
+
+Each function runs in a fresh process (see `process`), trains on the training part of a split and is
+scored on the rest.  Times leave out the imports and the loading of the data, which both have alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnbook import data, scores
+from bnnbook.predictive import ClassificationPredictive, Predictive, RegressionPredictive
+
+from .child import clock
+
+DRAWS = {"wine": 100, "iris": 1000}
+
+# What the book needs to be at least as good as the recipe, and what the wine chapter gives it.
+EQUAL_QUALITY = dict(steps=500, draws=8)
+PROPER = dict(steps=2000, draws=16)
+# Sixteen weight draws per step instead of one, so that a tenth of the steps will do.
+IRIS_FIT = dict(steps=300, draws=16, learning_rate=0.01)
+
+
+def wine_source(seed: int, probabilistic: bool) -> dict:
+    """Train and use the published wine network."""
+    from . import wine_recipe
+
+    split = _wine_split(seed)
+    seconds: dict[str, float] = {}
+    wine_recipe.tf_keras.utils.set_random_seed(seed)
+    with clock(seconds, "fit"):
+        model = wine_recipe.fit(
+            split.X_train, split.y_train, split.X_test, split.y_test, probabilistic=probabilistic
+        )
+    for time in ("first", "again"):
+        with clock(seconds, f"draws, {time}"):
+            mean, scale = wine_recipe.draws(model, split.X_test, DRAWS["wine"])
+    return {"seconds": seconds, "fit": _quality(RegressionPredictive(mean, scale), split.y_test)}
+
+
+def wine_book(seed: int, probabilistic: bool) -> dict:
+    """Train and use the network of the wine chapter, to equal quality and properly."""
+    from bnnbook.methods import full_covariance
+    from bnnbook.methods._tensorflow import tf, tfp
+
+    def constant_noise(outputs, log_noise):
+        return tfp.distributions.Normal(outputs[..., 0], tf.exp(log_noise))
+
+    def noise_per_wine(outputs, log_noise):
+        return tfp.distributions.Normal(outputs[..., 0], tf.exp(log_noise + outputs[..., 1]))
+
+    def negative_elbo(likelihood, y, kl, n):
+        return kl / n - tf.reduce_mean(likelihood.log_prob(y))
+
+    split = _wine_split(seed)
+    likelihood = noise_per_wine if probabilistic else constant_noise
+
+    def fit(seed, **settings):
+        return full_covariance.fit(
+            split.X_train,
+            split.y_train,
+            likelihood=likelihood,
+            outputs=2 if probabilistic else 1,
+            loss=negative_elbo,
+            seed=seed,
+            **settings,
+        )
+
+    seconds: dict[str, float] = {}
+    with clock(seconds, "fit"):
+        posterior = fit(seed, **EQUAL_QUALITY)
+    for time in ("first", "again"):
+        with clock(seconds, f"draws, {time}"):
+            predictive = posterior.predictive(split.X_test, draws=DRAWS["wine"], seed=seed)
+    with clock(seconds, "fit, traced before"):
+        fit(seed + 1000, **EQUAL_QUALITY)
+    with clock(seconds, "proper fit"):
+        proper = fit(seed, **PROPER)
+    proper = proper.predictive(split.X_test, draws=DRAWS["wine"], seed=seed)
+    return {
+        "seconds": seconds,
+        "fit": _quality(predictive, split.y_test),
+        "proper fit": _quality(proper, split.y_test),
+    }
+
+
+def iris_source(seed: int) -> dict:
+    """Train and use the published iris network."""
+    from . import iris_recipe
+
+    split = _iris_split(seed)
+    seconds: dict[str, float] = {}
+    iris_recipe.torch.optim.Adam(iris_recipe.network().parameters())  # loads PyTorch's compiler
+    iris_recipe.torch.manual_seed(seed)
+    with clock(seconds, "fit"):
+        model = iris_recipe.fit(split.X_train, split.y_train)
+    iris_recipe.draws(model, split.X_test, 10)
+    X = data.iris().X
+    with clock(seconds, "draws"):
+        iris_recipe.draws(model, X, DRAWS["iris"])
+    return {"seconds": seconds, "fit": _iris_quality(model, split, seed)}
+
+
+def iris_book(seed: int) -> dict:
+    """Train the published iris network, to the published objective, as the iris chapter does."""
+    from bnnbook.methods import torch_variational
+
+    from . import iris_recipe
+
+    split = _iris_split(seed)
+    seconds: dict[str, float] = {}
+    iris_recipe.torch.manual_seed(seed)
+    network = iris_recipe.network()
+    weight = iris_recipe.KL_WEIGHT / _weights(network)  # of the sum; the recipe's is of the mean
+    with clock(seconds, "fit"):
+        posterior = torch_variational.fit(
+            network, split.X_train, split.y_train, kl_weight=weight, seed=seed, **IRIS_FIT
+        )
+    posterior.predictive(split.X_test, draws=10, seed=seed)
+    X = data.iris().X
+    with clock(seconds, "draws"):
+        posterior.predictive(X, draws=DRAWS["iris"], seed=seed)
+    return {"seconds": seconds, "fit": _iris_quality(posterior.model, split, seed)}
+
+
+def progress_bar(seed: int) -> dict:
+    """Train the iris network with the progress bar and without, in turn."""
+    from bnnbook.methods import torch_variational
+
+    from . import iris_recipe
+
+    split = _iris_split(seed)
+    seconds: dict[str, float] = {}
+    shown = torch_variational.progress
+    fit = dict(X=split.X_train, y=split.y_train, draws=1, steps=1000, seed=seed)
+    for name, bar in {"first": shown, "with": shown, "without": lambda steps, _: steps}.items():
+        torch_variational.progress = bar
+        with clock(seconds, name):
+            torch_variational.fit(iris_recipe.network(), **fit)
+    return {"seconds": seconds}
+
+
+def _wine_split(seed: int) -> data.Split:
+    return data.split(data.wine("white"), "random", test_fraction=0.15, seed=seed)
+
+
+def _iris_split(seed: int) -> data.Split:
+    """Two thirds of the flowers for training, a third for testing, classes in equal shares."""
+    return next(data.cross_validation(data.iris(), folds=3, repeats=1, seed=seed))
+
+
+def _quality(predictive: Predictive, y: np.ndarray) -> dict[str, float]:
+    summary = scores.summary(predictive, y)
+    return {name: summary[name] for name in ("RMSE", "accuracy", "NLL") if name in summary}
+
+
+def _iris_quality(model, split: data.Split, seed: int) -> dict[str, float]:
+    """Score the held-out flowers, and the objective on the others, both by the same function."""
+    from bnnbook.methods.torch_variational import MeanFieldPosterior
+
+    from . import iris_recipe
+
+    posterior = MeanFieldPosterior(model)
+    train = posterior.predictive(split.X_train, draws=DRAWS["iris"], seed=seed).probs
+    cross_entropy = -np.log(train[:, np.arange(len(split.y_train)), split.y_train]).mean()
+    kl = iris_recipe.KL_WEIGHT * posterior.kl / _weights(model)
+    test = posterior.predictive(split.X_test, draws=DRAWS["iris"], seed=seed)
+    quality = _quality(ClassificationPredictive(test.probs), split.y_test)
+    return quality | {"objective": float(cross_entropy + kl)}
+
+
+def _weights(network) -> int:
+    return sum(p.numel() for p in network.parameters()) // 2  # a mean and a scale for each

@@ -1,0 +1,232 @@
+"""The directive `{book-speed}`: what `make bench` measured last, as tables and a figure."""
+
+import json
+from collections.abc import Callable
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from bnnbook import figures
+
+from .pages import ROOT, chapters
+
+RESULTS = ROOT / "benchmarks" / "results.json"
+
+
+def setup(app: Sphinx) -> None:
+    """Register the directive."""
+    app.add_directive("book-speed", BookSpeed)
+
+
+class BookSpeed(SphinxDirective):
+    """Writes one of the tables as Markdown, so that links to chapters show their titles."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table; the page is read again whenever the results change."""
+        self.env.note_dependency(str(RESULTS))
+        what = directives.choice(self.arguments[0], ("growth-figure", *WRITERS))
+        results = json.loads(RESULTS.read_text(encoding="utf-8"))
+        if what == "growth-figure":
+            return [growth_figure(results)]
+        lines = WRITERS[what](results)
+        parent = nodes.container()
+        self.state.nested_parse(StringList(lines, source="book-speed"), 0, parent)
+        return parent.children
+
+
+def machine(results: dict) -> list[str]:
+    """Say where each part was measured."""
+    lines = ["| Part | Date | Machine | Packages |", "|:--|:--|:--|:--|"]
+    for part, found in results.items():
+        m = found["machine"]
+        packages = ", ".join(f"{name} {version}" for name, version in m["packages"].items())
+        lines.append(
+            f"| {part} | {m['date']} | {m['processor']}, {m['cores']} cores, {m['memory_gb']} GB, "
+            f"{m['system']} | Python {m['python']}, {packages} |"
+        )
+    return lines
+
+
+def ratios(results: dict) -> list[str]:
+    """Compare seconds."""
+    lines = [
+        "| What | Tutorial | Book | Ratio | Lowest–highest | Aim |",
+        "|:--|--:|--:|--:|--:|:--|",
+    ]
+    for row in rows(results):
+        lines.append(
+            f"| {row['name']} | {seconds(row['source_s'])} | {seconds(row['book_s'])} "
+            f"| {number(row['ratio'])} | {number(row['lowest'])}–{number(row['highest'])} "
+            f"| {aim(row)} |"
+        )
+    return lines
+
+
+def scores(results: dict) -> list[str]:
+    """Compare what the fits are worth."""
+    lines = ["| What | Score | Tutorial | Book |", "|:--|:--|--:|--:|"]
+    for row in rows(results):
+        for score, values in row["scores"].items():
+            cells = [f"{mean:.3f} ± {error:.3f}" for mean, error in values.values()]
+            lines.append(f"| {row['name']} | {score} | {' | '.join(cells)} |")
+    return lines
+
+
+def rows(results: dict) -> list[dict]:
+    """List the comparisons of all parts that have any."""
+    return [row for part in results.values() for row in part.get("rows", [])]
+
+
+def floor(results: dict) -> list[str]:
+    """Compare steps with their random numbers and matrix products."""
+    lines = [
+        "| What | Time | Random numbers | Matrix products | Time, in units of both |",
+        "|:--|--:|--:|--:|--:|",
+    ]
+    for f in results["floor"]["floors"]:
+        least = f["random_numbers"] + f["matrix_products"]
+        parts = (f[key] for key in ("seconds", "random_numbers", "matrix_products"))
+        cells = " | ".join(seconds(part) for part in parts)
+        lines.append(f"| {f['name']} | {cells} | {number(f['seconds'] / least)} |")
+    return lines
+
+
+def growth(results: dict) -> list[str]:
+    """List how cost grows."""
+    lines = [
+        "| What | Grows with | From–to | Time, at the end | Exponent of time | Memory, from–to |",
+        "|:--|:--|:--|--:|--:|:--|",
+    ]
+    limit = results["growth"]["memory_limit_mb"]
+    for s in results["growth"]["series"]:
+        first, last = s["points"][0], s["points"][-1]
+        memory = f"{first['mb']:,.0f}–{last['mb']:,.0f} MB"
+        if s["out_of_memory_at"]:
+            memory += f"; at {s['out_of_memory_at']:,} above {limit:,} MB"
+        if "returned_mb" in last:
+            memory += f", of which {last['returned_mb']:,.0f} MB are the draws themselves"
+        lines.append(
+            f"| {s['name']} | {s['variable']} | {first['size']:,}–{last['size']:,} "
+            f"| {seconds(last['seconds'])} | {s['exponent']:.2f} | {memory} |"
+        )
+    return lines
+
+
+def growth_figure(results: dict) -> nodes.figure:
+    """Draw how time grows."""
+    series = results["growth"]["series"]
+    variables = list(dict.fromkeys(s["variable"] for s in series))
+    figure, axes = figures.subplots(1, len(variables), height=3.4, sharey=True)
+    for part, variable in zip(axes, variables, strict=True):
+        shown = [s for s in series if s["variable"] == variable]
+        for s, marker in zip(shown, figures.MARKERS, strict=False):
+            sizes = [point["size"] for point in s["points"]]
+            times = [point["seconds"] for point in s["points"]]
+            part.plot(sizes, times, marker=marker, markersize=5, label=s["name"])
+        part.set(xscale="log", yscale="log", xlabel=variable)
+        part.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=8.5)
+    axes[0].set_ylabel("seconds")
+    alt = (
+        "Seconds against "
+        + ", ".join(variables)
+        + ", all on logarithmic axes. "
+        + " ".join(f"{s['name']}: exponent {s['exponent']:.1f}." for s in series)
+    )
+    picture = f'<div class="figure-svg">{figures.svg(figure, alt=alt)}</div>'
+    caption = "How time grows with the rows of the data, the width of a network and the draws."
+    return nodes.figure(
+        "",
+        nodes.raw("", picture, format="html"),
+        nodes.caption("", caption),
+        ids=["fig-speed-growth"],
+    )
+
+
+def builds(results: dict) -> list[str]:
+    """List what `make book` takes."""
+    book = results["book"]
+    naive = sum(c["naive"]["seconds"] for c in book["chapters"].values())
+    serial = sum(c["seconds"] for c in book["chapters"].values())
+    more = "at least " if any(c["naive"]["stopped"] for c in book["chapters"].values()) else ""
+    times = book["seconds"]
+    return [
+        "| Build | Seconds |",
+        "|:--|--:|",
+        f"| Cold: every chapter executed, every page made | {times['cold']:,.0f} |",
+        f"| The chapters of that build, one after the other | {serial:,.0f} |",
+        f"| The same chapters written naively, one after the other | {more}{naive:,.0f} |",
+        f"| Warm: nothing has changed | {times['warm']:.1f} |",
+        f"| A sentence of a chapter has changed | {times['a sentence']:.1f} |",
+        f"| A cell of [](/book/{book['edited']}.md) has changed | {times['a cell']:.0f} |",
+    ]
+
+
+def by_chapter(results: dict) -> list[str]:
+    """List what each chapter takes."""
+    lines = [
+        "| Chapter | Run (s) | Peak (MB) | Naively (s) | First cell (s) | After it (MB) |",
+        "|:--|--:|--:|--:|--:|--:|",
+    ]
+    measured = results["book"]["chapters"]
+    for page in chapters():
+        if (c := measured.get(page.path.stem)) is None:
+            continue  # younger than the results
+        naive, first = c["naive"], c["first_cell"]
+        lines.append(
+            f"| [](/{page.name}) | {c['seconds']:.0f} | {c['peak_memory_mb']} "
+            f"| {'> ' if naive['stopped'] else ''}{naive['seconds']:.0f} "
+            f"| {first['seconds']:.1f} | {first['mb']:.0f} |"
+        )
+    return lines
+
+
+def start_up(results: dict) -> list[str]:
+    """List what imports take, and what a progress bar costs."""
+    lines = ["| Import | Seconds | Loads |", "|:--|--:|:--|"]
+    for statement, found in results["book"]["imports"].items():
+        loads = ", ".join(found["frameworks"]) or "no framework"
+        lines.append(f"| `{statement}` | {found['seconds']:.2f} | {loads} |")
+    bar = results["sources"]["progress_bar"]
+    return [
+        *lines,
+        "",
+        f"Training with the progress bar takes {bar['ratio']:.2f} times as long as without "
+        f"({bar['lowest']:.2f} to {bar['highest']:.2f} in {bar['repeats']} repeats).",
+    ]
+
+
+def seconds(value: float) -> str:
+    """Write a duration with two or three digits and a fitting unit."""
+    for unit, size in (("s", 1), ("ms", 1e-3)):
+        if value >= size:
+            return f"{number(value / size)} {unit}"
+    return f"{number(value * 1e6)} µs"
+
+
+def number(value: float) -> str:
+    """Write a number with two or three significant digits."""
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}" if value < 9.95 else f"{value:.0f}"
+
+
+def aim(row: dict) -> str:
+    """Say what was wanted, and whether it was reached."""
+    if row["target"] is None:
+        return "–"
+    return f"{row['target']:,g}, {'reached' if row['ratio'] >= row['target'] else 'missed'}"
+
+
+WRITERS: dict[str, Callable[[dict], list[str]]] = {
+    "machine": machine,
+    "ratios": ratios,
+    "scores": scores,
+    "floor": floor,
+    "growth": growth,
+    "builds": builds,
+    "by-chapter": by_chapter,
+    "start-up": start_up,
+}
