@@ -103,6 +103,37 @@ def test_kl_is_part_of_the_loss(rows):
     assert float(tfd.kl_divergence(q, p)) < 0.01
 
 
+def test_quick_draws_are_those_of_the_library():
+    parameters = tf.Variable(np.random.default_rng(0).normal(size=14), dtype=tf.float32)
+    library = tfp.layers.MultivariateNormalTriL(4)
+    with tf.GradientTape(persistent=True) as tape:
+        quick = keras_variational._Drawn(parameters, 4)
+        log_prob = quick.log_prob(quick.draw)
+        theirs = library(parameters[None])
+        value = tf.stop_gradient(quick.draw)
+        noise = tf.stop_gradient(
+            tf.linalg.solve(theirs.scale.to_dense()[0], (value - theirs.loc[0])[:, None])
+        )
+        draw = theirs.loc[0] + tf.linalg.matvec(theirs.scale.to_dense()[0], noise[:, 0])
+        their_log_prob = theirs.log_prob(draw[None])[0]
+    assert quick.loc.numpy() == pytest.approx(theirs.loc[0].numpy())
+    assert quick.scale.to_dense().numpy() == pytest.approx(theirs.scale.to_dense()[0].numpy())
+    assert float(log_prob) == pytest.approx(float(their_log_prob), rel=1e-4)
+    for ours, other in ((quick.draw, draw), (log_prob, their_log_prob)):
+        expected = tape.gradient(other, parameters).numpy()
+        assert tape.gradient(ours, parameters).numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_training_leaves_the_layers_as_they_were(rows):
+    model = bayesian(tf_keras.layers.Dense(1))
+    before = [layer._posterior for layer in model.layers[1:3]]
+    start = [w.copy() for w in model.get_weights()]
+    trainer(model, batch_size=50).fit(*rows, epochs=2, seed=0)
+    assert [layer._posterior for layer in model.layers[1:3]] == before
+    # Each weight has been trained, those of the posteriors too.
+    assert not any(np.allclose(a, b) for a, b in zip(start, model.get_weights(), strict=True))
+
+
 def test_an_epoch_visits_every_row_once_in_batches(rows):
     # With a tiny step the weights hardly move, and the sum of all gradients is what remains.
     X, y = rows
