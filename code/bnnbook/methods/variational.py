@@ -40,8 +40,6 @@ LogLikelihood = Callable[[Tensor], Tensor]
 Predict = Callable[[np.ndarray, np.ndarray], Predictive]
 
 FAMILIES = ("mean-field", "full covariance")
-# The bound of a finished fit is estimated from at least this many draws.
-BOUND_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -182,6 +180,7 @@ def fit_many(
     steps: int = 2000,
     draws: int = 8,
     learning_rate: float = 0.02,
+    bound_draws: int = 1000,
     seed: int,
 ) -> list[NormalPosterior]:
     """Fit several Normals at once, each to its own data, prior or temperature.
@@ -211,6 +210,8 @@ def fit_many(
         Steps of Adam, and weight draws per step.
     learning_rate : float
         Adam's learning rate at the start, relative to the prior's scale.
+    bound_draws : int
+        At least so many draws estimate the bound of a finished fit; few, where it is not looked at.
     seed : int
         Seed of the start and of the draws.
 
@@ -227,7 +228,13 @@ def fit_many(
         If a fit diverges.
     """
     prior_scale, temperature = _checked(
-        prior_scale, family, temperature, steps=steps, draws=draws, learning_rate=learning_rate
+        prior_scale,
+        family,
+        temperature,
+        steps=steps,
+        draws=draws,
+        learning_rate=learning_rate,
+        bound_draws=bound_draws,
     )
     fits, weights = prior_scale.shape
     start = np.random.default_rng(seed).standard_normal((fits, weights))
@@ -279,7 +286,7 @@ def fit_many(
     with torch.no_grad():
         m, L = mean_and_root()
         kl = kl_to_prior(m, L, prior_scale)
-        batches = math.ceil(BOUND_DRAWS / draws)
+        batches = math.ceil(bound_draws / draws)
         # One array: small results, each kept between two large temporaries, would leave holes that
         # the next temporaries do not fit into, and gigabytes of memory would stay taken.
         values = torch.empty(batches, fits, draws, dtype=torch.float64)
