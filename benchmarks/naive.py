@@ -92,14 +92,15 @@ def _torch_variational(module) -> None:
         seed,
     ):
         fits = []
-        for model, X, y in zip(models, Xs, ys, strict=True):
+        n = len(ys[0])
+        weights = np.broadcast_to(1 / n if kl_weight is None else kl_weight, len(models))
+        for model, X, y, weight in zip(models, Xs, ys, weights, strict=True):
             model = copy.deepcopy(model)
             if initial_scale is not None:
                 for name, parameter in model.named_parameters():
                     if name.endswith("_log_sigma"):
                         parameter.data.fill_(math.log(initial_scale))
             inputs, labels = torch.tensor(X).float(), torch.tensor(y).long()
-            weight = 1 / len(y) if kl_weight is None else kl_weight
             kl = bnn.BKLLoss(reduction="sum", last_layer_only=False)
             optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
             order = module.batches(len(y), batch_size, torch.Generator().manual_seed(seed))
@@ -108,7 +109,7 @@ def _torch_variational(module) -> None:
                 if cosine:
                     optimiser.param_groups[0]["lr"] = _cosine(learning_rate, step, steps)
                 rows = next(order)
-                loss = weight * kl(model)
+                loss = float(weight) * kl(model)
                 for _ in range(draws):
                     output = model(inputs[rows])
                     loss = loss + nn.functional.cross_entropy(output, labels[rows]) / draws

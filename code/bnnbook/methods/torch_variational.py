@@ -446,7 +446,15 @@ def _batched(model: nn.Module):
         return functional_call(frozen, {**state, **noise}, (inputs,))  # … which are given here
 
     over_draws = vmap(network, in_dims=(None, 0, None))
-    return vmap(over_draws, in_dims=(0, None, 0))
+    over_fits = vmap(over_draws, in_dims=(0, None, 0))
+
+    def run(state: State, noise: State, inputs: Tensor) -> Tensor:
+        if len(inputs) > 1:
+            return over_fits(state, noise, inputs)
+        # One fit needs no second vmap, whose bookkeeping takes as long as a small network.
+        return over_draws({name: value[0] for name, value in state.items()}, noise, inputs[0])[None]
+
+    return run
 
 
 def _noise(state: State, draws: int, generator: torch.Generator) -> State:
