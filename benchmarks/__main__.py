@@ -30,11 +30,15 @@ from .report import exponent, ratio_row, score_text, table
 
 RESULTS = Path(__file__).with_name("results.json")
 REPEATS = 5
+# Where single costs are listed and not compared, the quickest of so many counts: what else the
+# machine did can only add.
+TRIES = 2
 # The chapter that is edited: the longest, so that no other takes more.
 EDITED = "keras_wine_regression"
 # Binder gives a reader this much.
 MEMORY_LIMIT_MB = 2048
 
+WITHOUT_FRAMEWORK = ("claims", "data", "figures", "predictive", "progress", "scores", "tables")
 ROWS = [1, 10, 100]
 WIDTHS = [1, 2, 4, 8, 16, 32, 64]
 DRAWS = [1, 10, 100, 1000, 10_000]
@@ -99,7 +103,7 @@ def samplers(repeats: int) -> dict:
     return {"rows": [ratio_row(name, runs["numpyro"], runs["book"], ("fit", "fit"))]}
 
 
-def floor(repeats: int) -> dict:
+def floor(_: int) -> dict:
     """Measure how far steps and draws are from their random numbers and matrix products."""
     functions = {
         "a step of the wine network": "floor:wine_step",
@@ -109,12 +113,12 @@ def floor(repeats: int) -> dict:
     }
     found = []
     for name, function in progress(functions.items(), "floor"):
-        runs = [in_fresh_process(function)["result"] for _ in range(repeats)]
+        runs = [in_fresh_process(function)["result"] for _ in range(TRIES)]
         found.append({"name": name} | min(runs, key=lambda run: run["seconds"]))
     return {"floors": found}
 
 
-def growth(repeats: int) -> dict:
+def growth(_: int) -> dict:
     """Measure how cost grows with rows, width and draws."""
     rows = [WHITE_WINES * times for times in ROWS]
     plans = {
@@ -135,12 +139,11 @@ def growth(repeats: int) -> dict:
         arguments = {variable: size} | others
         runs = [
             in_fresh_process(function, memory_limit_mb=MEMORY_LIMIT_MB, **arguments)
-            for _ in range(1 if name in ended else repeats)
+            for _ in range(TRIES)
         ]
         if None in runs:
             ended[name] = size
         else:
-            # The quickest of a few: what else the machine did can only add.
             found[name].append(
                 {"size": size} | min((r["result"] for r in runs), key=lambda r: r["seconds"])
             )
@@ -159,7 +162,7 @@ def growth(repeats: int) -> dict:
     return {"series": series, "memory_limit_mb": MEMORY_LIMIT_MB}
 
 
-def book(repeats: int) -> dict:
+def book(_: int) -> dict:
     """Measure builds, the chapters as the tutorials would have written them, and start-up."""
     names = [page.path.stem for page in chapters()]
     built = builds.builds(EDITED)
@@ -168,19 +171,19 @@ def book(repeats: int) -> dict:
     starts = {}
     for page in progress(chapters(), "first cells"):
         source = builds.first_cell(page)
-        runs = [in_fresh_process("child:start_up", source=source) for _ in range(repeats)]
+        runs = [in_fresh_process("child:start_up", source=source) for _ in range(TRIES)]
         fastest = min(runs, key=lambda run: run["result"]["seconds"])
         starts[page.path.stem] = {"seconds": fastest["result"]["seconds"], "mb": fastest["peak_mb"]}
     imports = {}
     for statement in (
         "import bnnbook",
-        "from bnnbook import data, predictive, scores, claims, figures, tables, progress",
+        f"from bnnbook import {', '.join(WITHOUT_FRAMEWORK)}",
         "import torch, torchbnn",
         "from bnnbook.methods import torch_variational",
         "import tensorflow, tensorflow_probability, tf_keras",
         "from bnnbook.methods import full_covariance",
     ):
-        runs = [in_fresh_process("child:start_up", source=statement) for _ in range(repeats)]
+        runs = [in_fresh_process("child:start_up", source=statement) for _ in range(TRIES)]
         fastest = min((run["result"] for run in runs), key=lambda result: result["seconds"])
         imports[statement] = fastest
     return {
@@ -304,7 +307,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}")
-    parser.add_argument("--repeats", type=int, default=REPEATS, help="default: %(default)s")
+    parser.add_argument(
+        "--repeats", type=int, default=REPEATS, help="of each comparison (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
