@@ -28,11 +28,8 @@ class LastLayerPosterior:
         The trained network.
     mean : Tensor, shape (classes, features + 1)
         The last layer's weights, with its biases as the last column.
-    eigenvectors : Tensor, shape (parameters, parameters)
-        In columns, the eigenvectors of the curvature of the negative log likelihood; the
-        parameters are those of `mean`, row by row.
-    eigenvalues : Tensor, shape (parameters,)
-        Its eigenvalues.
+    curvature : Tensor, shape (parameters, parameters)
+        That of the negative log likelihood; the parameters are those of `mean`, row by row.
     prior_scale : float
         Standard deviation of the prior of each parameter.
     log_evidence : float
@@ -41,8 +38,7 @@ class LastLayerPosterior:
 
     model: nn.Sequential
     mean: Tensor
-    eigenvectors: Tensor
-    eigenvalues: Tensor
+    curvature: Tensor
     prior_scale: float
     log_evidence: float
 
@@ -66,9 +62,13 @@ class LastLayerPosterior:
         if draws < 1:
             raise ValueError(f"draws must be at least 1, got {draws!r}")
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(draws, len(self.eigenvalues), generator=generator, dtype=torch.double)
-        scales = (self.eigenvalues + self.prior_scale**-2).rsqrt()
-        weights = self.mean + ((noise * scales) @ self.eigenvectors.T).unflatten(1, self.mean.shape)
+        noise = torch.randn(self.mean.numel(), draws, generator=generator, dtype=torch.double)
+        precision = self.curvature.clone()
+        precision.diagonal().add_(self.prior_scale**-2)
+        # With L Lᵀ the precision, L⁻ᵀ ε has its inverse as covariance.
+        root = torch.linalg.cholesky(precision)
+        shifts = torch.linalg.solve_triangular(root.T, noise, upper=True)
+        weights = self.mean + shifts.T.unflatten(1, self.mean.shape)
         logits = _with_bias(self.model, X) @ weights.mT
         return ClassificationPredictive(logits.softmax(-1).numpy())
 
@@ -119,7 +119,9 @@ def fit(
     mean = torch.column_stack([model[-1].weight, model[-1].bias]).detach().double()
     log_probs = (phi @ mean.T).log_softmax(-1)
     log_likelihood = log_probs[torch.arange(len(labels)), labels].sum().item()
-    eigenvalues, eigenvectors = torch.linalg.eigh(curvature(phi, log_probs.exp()))
+    hessian = curvature(phi, log_probs.exp())
+    # Without the eigenvectors, which would take longer than all the rest: draws need a root only.
+    eigenvalues = torch.linalg.eigvalsh(hessian)
     eigenvalues = eigenvalues.clamp(min=0)  # some are 0, and may be rounded below it
 
     def log_evidence(scale: float) -> float:
@@ -130,9 +132,7 @@ def fit(
 
     if prior_scale is None:
         prior_scale = max(np.geomspace(0.01, 100, 400).tolist(), key=log_evidence)
-    return LastLayerPosterior(
-        model, mean, eigenvectors, eigenvalues, prior_scale, log_evidence(prior_scale)
-    )
+    return LastLayerPosterior(model, mean, hessian, prior_scale, log_evidence(prior_scale))
 
 
 def curvature(phi: Tensor, probs: Tensor) -> Tensor:
