@@ -20,7 +20,7 @@ from bookext.pages import ROOT, Page, chapters
 from .process import MeasurementError, environment
 
 # A chapter without the book's batching may take hours; how much longer than this does not matter.
-NAIVE_LIMIT_S = 150
+NAIVE_LIMIT_S = 240
 
 
 def builds(edited: str) -> dict[str, float]:
