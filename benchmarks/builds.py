@@ -54,13 +54,14 @@ def builds(edited: str) -> dict[str, float]:
     return {"seconds": seconds, "executed": executed}
 
 
-def naive(chapter: str) -> dict[str, float | bool]:
+def naive(chapter: str) -> dict:
     """Execute a chapter as the tutorials would have written it; see `naive.install`.
 
     Returns
     -------
     dict
-        "seconds", and whether it was "stopped" at the limit.
+        "seconds", whether it was "stopped" at the limit, and the errors of cells that "failed": a
+        claim that is out of range may leave a name undefined, and what is left out takes no time.
     """
     page = next(page for page in chapters() if page.path.stem == chapter)
     notebook = page.notebook()
@@ -86,15 +87,17 @@ def naive(chapter: str) -> dict[str, float | bool]:
             raise
     finally:
         watch.stop()
-    errors = [
-        f"{output.ename}: {output.evalue}"
+    failed = [
+        output
         for cell in notebook.cells
         for output in cell.get("outputs", [])
         if output.output_type == "error" and output.ename != "ClaimError"
     ]
-    if errors:
-        raise MeasurementError(f"{chapter} fails when written naively: {errors[0]}")
-    return {"seconds": time.monotonic() - start, "stopped": bool(watch.verdict)}
+    return {
+        "seconds": time.monotonic() - start,
+        "stopped": bool(watch.verdict),
+        "failed": [f"{output.ename}: {output.evalue}" for output in failed],
+    }
 
 
 def first_cell(page: Page) -> str:

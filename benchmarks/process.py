@@ -65,4 +65,6 @@ def in_fresh_process(function: str, *, memory_limit_mb: float = 1e9, **arguments
 def environment() -> dict[str, str]:
     """Return the environment of a child: this checkout's package, one thread, as in chapters."""
     paths = [str(ROOT / "code"), str(ROOT / "book" / "_ext"), str(ROOT)]
+    if given := os.environ.get("PYTHONPATH"):
+        paths.append(given)
     return os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)}
