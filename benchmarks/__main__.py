@@ -46,17 +46,14 @@ WHITE_WINES = 4898
 IRIS_UNITS = 100
 
 
-def sources(repeats: int) -> dict:
-    """Measure the recipes and the book's version of them in turn."""
+def wine(repeats: int) -> dict:
+    """Measure the Keras tutorial's wine networks and the book's in turn."""
     runs = in_turn(
         {
             "wine source": ("pairs:wine_source", {"probabilistic": False}),
             "wine": ("pairs:wine_book", {"probabilistic": False}),
             "probabilistic source": ("pairs:wine_source", {"probabilistic": True}),
             "probabilistic": ("pairs:wine_book", {"probabilistic": True}),
-            "iris source": ("pairs:iris_source", {}),
-            "iris": ("pairs:iris_book", {}),
-            "bar": ("pairs:progress_bar", {}),
         },
         repeats,
     )
@@ -66,32 +63,48 @@ def sources(repeats: int) -> dict:
         ("probabilistic wine network", "probabilistic", (None, None, None)),
     ):
         pair = runs[f"{who} source"], runs[who]
-        for what, clock, target in zip(
+        for what, clock, quality, target in zip(
             (
                 "to equal quality, tracing included",
                 "to equal quality, traced before",
                 "trained properly",
             ),
             ("fit", "fit, traced before", "proper fit"),
+            ("fit", "fit", "proper fit"),
             targets,
             strict=True,
         ):
-            quality = "proper fit" if clock == "proper fit" else "fit"
             rows.append(
                 ratio_row(f"{name}, {what}", *pair, ("fit", clock), target=target, quality=quality)
             )
-    for time, target in (("first", 30), ("again", 1000)):
-        clocks = (f"draws, {time}",) * 2
-        name = f"100 weight draws, {'first call' if time == 'first' else 'later calls'}"
+    pair = runs["wine source"], runs["wine"]
+    for call, clock, target in (("first call", "first", 30), ("later calls", "again", 1000)):
+        clocks = (f"draws, {clock}",) * 2
         rows.append(
-            ratio_row(name, runs["wine source"], runs["wine"], clocks, target=target, quality=None)
+            ratio_row(f"100 weight draws, {call}", *pair, clocks, target=target, quality=None)
         )
-    pair = runs["iris source"], runs["iris"]
-    rows.append(ratio_row("iris network, to an equal objective", *pair, ("fit", "fit"), target=8))
-    draws = ("draws", "draws")
-    rows.append(ratio_row("1,000 weight draws", *pair, draws, target=4.5, quality=None))
-    bar = ratio_row("progress bar", runs["bar"], runs["bar"], ("with", "without"), quality=None)
-    return {"rows": rows, "progress_bar": bar}
+    return {"rows": rows}
+
+
+def iris(repeats: int) -> dict:
+    """Measure the PyTorch tutorials' iris network and the book's in turn, and the progress bar."""
+    runs = in_turn(
+        {
+            "source": ("pairs:iris_source", {}),
+            "book": ("pairs:iris_book", {}),
+            "bar": ("pairs:progress_bar", {}),
+        },
+        repeats,
+    )
+    pair, bar = (runs["source"], runs["book"]), (runs["bar"], runs["bar"])
+    fit, draws = ("fit", "fit"), ("draws", "draws")
+    return {
+        "rows": [
+            ratio_row("iris network, to an equal objective", *pair, fit, target=8),
+            ratio_row("1,000 weight draws", *pair, draws, target=4.5, quality=None),
+        ],
+        "progress_bar": ratio_row("progress bar", *bar, ("with", "without"), quality=None),
+    }
 
 
 def samplers(repeats: int) -> dict:
@@ -198,7 +211,8 @@ def book(_: int) -> dict:
 
 
 PARTS: dict[str, Callable[[int], dict]] = {
-    "sources": sources,
+    "wine": wine,
+    "iris": iris,
     "samplers": samplers,
     "floor": floor,
     "growth": growth,

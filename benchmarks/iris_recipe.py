@@ -27,14 +27,14 @@ def network(inputs: int = 4, classes: int = 3) -> nn.Sequential:
     )
 
 
-def fit(X: np.ndarray, y: np.ndarray) -> nn.Sequential:
+def fit(X: np.ndarray, y: np.ndarray, steps: int = STEPS) -> nn.Sequential:
     """Train the published iris network: one weight draw per step, all flowers in each step."""
     x, y = torch.from_numpy(X).float(), torch.from_numpy(y).long()
     model = network()
     cross_entropy_loss = nn.CrossEntropyLoss()
     kl_loss = bnn.BKLLoss(reduction="mean", last_layer_only=False)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    for _ in range(STEPS):
+    for _ in range(steps):
         cost = cross_entropy_loss(model(x), y) + KL_WEIGHT * kl_loss(model)
         optimizer.zero_grad()
         cost.backward()

@@ -104,8 +104,8 @@ def test_naive_chapters_fit_the_same_thing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_unknown_part_is_named(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
-        command.main(["sorces"])
-    assert "unknown part sorces; choose from sources, samplers" in capsys.readouterr().err
+        command.main(["wien"])
+    assert "unknown part wien; choose from wine, iris" in capsys.readouterr().err
 
 
 def test_results_are_complete() -> None:
@@ -148,7 +148,7 @@ def test_what_the_page_says_holds() -> None:
     assert 0.75 < draws["exponent"] < 1.15
     working = [point["mb"] - point["returned_mb"] for point in draws["points"]]
     assert working[-1] < working[-3] + 60  # a hundred times the draws
-    assert RESULTS["sources"]["progress_bar"]["ratio"] < 1.05
+    assert RESULTS["iris"]["progress_bar"]["ratio"] < 1.05
     book = RESULTS["book"]
     naively = sum(c["naive"]["seconds"] for c in book["chapters"].values())
     assert book["seconds"]["cold"] < naively / 3

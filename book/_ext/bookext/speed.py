@@ -194,7 +194,7 @@ def start_up(results: dict) -> list[str]:
     for statement, found in results["book"]["imports"].items():
         loads = ", ".join(found["frameworks"]) or "no framework"
         lines.append(f"| `{statement}` | {found['seconds']:.2f} | {loads} |")
-    bar = results["sources"]["progress_bar"]
+    bar = results["iris"]["progress_bar"]
     return [
         *lines,
         "",
