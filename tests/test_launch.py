@@ -26,6 +26,7 @@ from playwright.sync_api import Browser, expect
 from test_repository import tracked
 
 from bookext import launch
+from bookext.execution import ONE_THREAD
 from bookext.pages import ROOT, Page, chapters
 
 LIBRARIES = Path(jupytext.__file__).parents[1]  # site-packages
@@ -181,7 +182,8 @@ def lab(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = subprocess.Popen(
         [folder / "bin/python", "-m", "jupyterlab", *options],
         cwd=copy,
-        env=environment,
+        # The browser keeps one core busy: two threads of PyTorch would wait for each other.
+        env=environment | ONE_THREAD,
         stdout=log,
         stderr=subprocess.STDOUT,
     )
@@ -259,7 +261,7 @@ def test_a_chapter_runs_through_in_jupyterlab(lab: str, copy: Path, browser: Bro
     expect(idle).to_be_visible(timeout=60_000)
     tab.get_by_role("menuitem", name="Run", exact=True).click()
     tab.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline:
         time.sleep(2)
         tab.keyboard.press("Control+s")
