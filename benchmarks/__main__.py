@@ -70,7 +70,7 @@ def wine(repeats: int) -> dict:
                 "trained properly",
             ),
             ("fit", "fit, traced before", "proper fit"),
-            ("fit", "fit", "proper fit"),
+            ("fit", None, "proper fit"),
             targets,
             strict=True,
         ):

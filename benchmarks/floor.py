@@ -14,26 +14,17 @@ import numpy as np
 
 from bnnbook import data
 
-from .pairs import DRAWS, IRIS_FIT, PROPER, _iris_split, _wine_split
+from .pairs import DRAWS, IRIS_FIT, PROPER, iris_split, wine_split
 
 
 def wine_step() -> dict:
     """A step of the wine chapter's network, in TensorFlow."""
-    from bnnbook.methods import full_covariance
-    from bnnbook.methods._tensorflow import tf, tfp
+    from . import wine_network
 
-    split, units, batch = _wine_split(0), (11, 8, 8, 1), 64
-    settings = dict(
-        likelihood=lambda outputs, log_noise: tfp.distributions.Normal(
-            outputs[..., 0], tf.exp(log_noise)
-        ),
-        loss=lambda likelihood, y, kl, n: kl / n - tf.reduce_mean(likelihood.log_prob(y)),
-        seed=0,
-        **PROPER,
-    )
+    split, units, batch = wine_split(0), (11, 8, 8, 1), 64
 
     def fit():
-        full_covariance.fit(split.X_train, split.y_train, **settings)
+        wine_network.fit(split.X_train, split.y_train, seed=0, **PROPER)
 
     fit()
     seconds = _seconds(fit) / PROPER["steps"]
@@ -58,7 +49,7 @@ def iris_step() -> dict:
 
     from . import iris_recipe
 
-    split = _iris_split(0)
+    split = iris_split(0)
     network = iris_recipe.network()
     fit = dict(X=split.X_train, y=split.y_train, seed=0, **IRIS_FIT)
     torch_variational.fit(network, **fit | {"steps": 10})
@@ -73,20 +64,10 @@ def iris_step() -> dict:
 
 def wine_draws() -> dict:
     """The predictive of the test wines."""
-    from bnnbook.methods import full_covariance
-    from bnnbook.methods._tensorflow import tf, tfp
+    from . import wine_network
 
-    split, units, draws = _wine_split(0), (11, 8, 8, 1), DRAWS["wine"]
-    posterior = full_covariance.fit(
-        split.X_train,
-        split.y_train,
-        likelihood=lambda outputs, log_noise: tfp.distributions.Normal(
-            outputs[..., 0], tf.exp(log_noise)
-        ),
-        loss=lambda likelihood, y, kl, n: kl / n - tf.reduce_mean(likelihood.log_prob(y)),
-        steps=20,
-        seed=0,
-    )
+    split, units, draws = wine_split(0), (11, 8, 8, 1), DRAWS["wine"]
+    posterior = wine_network.fit(split.X_train, split.y_train, steps=20, seed=0)
     seconds = _seconds(lambda: posterior.predictive(split.X_test, draws=draws, seed=0))
     sizes, n = _layer_sizes(units), len(split.X_test)
     products = [((draws, size), (size, size)) for size in sizes]

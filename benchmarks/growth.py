@@ -77,7 +77,7 @@ def mean_field(width: int) -> dict:
 
 
 def wine_predictive(rows: int, draws: int) -> dict:
-    """Ask the wine chapter's network for a predictive; memory beyond the draws that it returns."""
+    """Ask the wine chapter's network for a predictive: what it takes, and what it returns."""
     X, y = _wines(4_000)
     posterior = _wine_fit(X, y, width=WIDTH, steps=20)()
     new, _ = _wines(rows)
@@ -98,22 +98,15 @@ def _wines(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _wine_fit(X: np.ndarray, y: np.ndarray, *, width: int, steps: int) -> Callable:
     """Return a function that fits, and whose tracing is done."""
-    from bnnbook.methods import full_covariance
-    from bnnbook.methods._tensorflow import tf, tfp
+    from . import wine_network
 
-    settings = dict(
-        hidden=(width, width),
-        likelihood=lambda outputs, log_noise: tfp.distributions.Normal(
-            outputs[..., 0], tf.exp(log_noise)
-        ),
-        loss=lambda likelihood, y, kl, n: kl / n - tf.reduce_mean(likelihood.log_prob(y)),
-        steps=steps,
-        draws=8,
-        learning_rate=0.001,
-        seed=0,
-    )
-    full_covariance.fit(X, y, **settings)
-    return lambda: full_covariance.fit(X, y, **settings)
+    def fit():
+        return wine_network.fit(
+            X, y, hidden=(width, width), steps=steps, draws=8, learning_rate=0.001, seed=0
+        )
+
+    fit()
+    return fit
 
 
 def _measured(work: Callable, per: int = 1) -> dict:

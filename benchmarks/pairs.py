@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 
 from bnnbook import data, scores
-from bnnbook.predictive import ClassificationPredictive, Predictive, RegressionPredictive
+from bnnbook.predictive import Predictive, RegressionPredictive
 
 from .child import clock
 
@@ -31,7 +31,7 @@ def wine_source(seed: int, probabilistic: bool) -> dict:
     """Train and use the published wine network."""
     from . import wine_recipe
 
-    split = _wine_split(seed)
+    split = wine_split(seed)
     seconds: dict[str, float] = {}
     wine_recipe.tf_keras.utils.set_random_seed(seed)
     with clock(seconds, "fit"):
@@ -41,36 +41,18 @@ def wine_source(seed: int, probabilistic: bool) -> dict:
     for time in ("first", "again"):
         with clock(seconds, f"draws, {time}"):
             mean, scale = wine_recipe.draws(model, split.X_test, DRAWS["wine"])
-    return {"seconds": seconds, "fit": _quality(RegressionPredictive(mean, scale), split.y_test)}
+    return {"seconds": seconds, "fit": quality(RegressionPredictive(mean, scale), split.y_test)}
 
 
 def wine_book(seed: int, probabilistic: bool) -> dict:
     """Train and use the network of the wine chapter, to equal quality and properly."""
-    from bnnbook.methods import full_covariance
-    from bnnbook.methods._tensorflow import tf, tfp
+    from . import wine_network
 
-    def constant_noise(outputs, log_noise):
-        return tfp.distributions.Normal(outputs[..., 0], tf.exp(log_noise))
-
-    def noise_per_wine(outputs, log_noise):
-        return tfp.distributions.Normal(outputs[..., 0], tf.exp(log_noise + outputs[..., 1]))
-
-    def negative_elbo(likelihood, y, kl, n):
-        return kl / n - tf.reduce_mean(likelihood.log_prob(y))
-
-    split = _wine_split(seed)
-    likelihood = noise_per_wine if probabilistic else constant_noise
+    split = wine_split(seed)
+    training = split.X_train, split.y_train
 
     def fit(seed, **settings):
-        return full_covariance.fit(
-            split.X_train,
-            split.y_train,
-            likelihood=likelihood,
-            outputs=2 if probabilistic else 1,
-            loss=negative_elbo,
-            seed=seed,
-            **settings,
-        )
+        return wine_network.fit(*training, probabilistic=probabilistic, seed=seed, **settings)
 
     seconds: dict[str, float] = {}
     with clock(seconds, "fit"):
@@ -85,8 +67,8 @@ def wine_book(seed: int, probabilistic: bool) -> dict:
     proper = proper.predictive(split.X_test, draws=DRAWS["wine"], seed=seed)
     return {
         "seconds": seconds,
-        "fit": _quality(predictive, split.y_test),
-        "proper fit": _quality(proper, split.y_test),
+        "fit": quality(predictive, split.y_test),
+        "proper fit": quality(proper, split.y_test),
     }
 
 
@@ -94,7 +76,7 @@ def iris_source(seed: int) -> dict:
     """Train and use the published iris network."""
     from . import iris_recipe
 
-    split = _iris_split(seed)
+    split = iris_split(seed)
     seconds: dict[str, float] = {}
     iris_recipe.fit(split.X_train, split.y_train, steps=10)  # loads PyTorch's compiler
     iris_recipe.torch.manual_seed(seed)
@@ -106,12 +88,12 @@ def iris_source(seed: int) -> dict:
 
 
 def iris_book(seed: int) -> dict:
-    """Train the published iris network, to the published objective, as the iris chapter does."""
+    """Train the published iris network, to the published objective, in a tenth of the steps."""
     from bnnbook.methods import torch_variational
 
     from . import iris_recipe
 
-    split = _iris_split(seed)
+    split = iris_split(seed)
     seconds: dict[str, float] = {}
     iris_recipe.torch.manual_seed(seed)
     network = iris_recipe.network()
@@ -136,7 +118,7 @@ def progress_bar(seed: int) -> dict:
 
     from . import iris_recipe
 
-    split = _iris_split(seed)
+    split = iris_split(seed)
     seconds: dict[str, float] = {}
     shown = torch_variational.progress
     fit = dict(X=split.X_train, y=split.y_train, draws=1, steps=1000, seed=seed)
@@ -156,16 +138,18 @@ def _median_seconds(work: Callable, calls: int = 11) -> float:
     return median(seconds.values())
 
 
-def _wine_split(seed: int) -> data.Split:
+def wine_split(seed: int) -> data.Split:
+    """Return a random split, 85 to 15, as the recipe makes it."""
     return data.split(data.wine("white"), "random", test_fraction=0.15, seed=seed)
 
 
-def _iris_split(seed: int) -> data.Split:
+def iris_split(seed: int) -> data.Split:
     """Two thirds of the flowers for training, a third for testing, classes in equal shares."""
     return next(data.cross_validation(data.iris(), folds=3, repeats=1, seed=seed))
 
 
-def _quality(predictive: Predictive, y: np.ndarray) -> dict[str, float]:
+def quality(predictive: Predictive, y: np.ndarray) -> dict[str, float]:
+    """Return the scores that the tables show."""
     summary = scores.summary(predictive, y)
     return {name: summary[name] for name in ("RMSE", "accuracy", "NLL") if name in summary}
 
@@ -181,8 +165,8 @@ def _iris_quality(model, split: data.Split, seed: int) -> dict[str, float]:
     cross_entropy = -np.log(train[:, np.arange(len(split.y_train)), split.y_train]).mean()
     kl = iris_recipe.KL_WEIGHT * posterior.kl / _weights(model)
     test = posterior.predictive(split.X_test, draws=DRAWS["iris"], seed=seed)
-    quality = _quality(ClassificationPredictive(test.probs), split.y_test)
-    return quality | {"objective": float(cross_entropy + kl)}
+    held_out = quality(test, split.y_test)
+    return held_out | {"objective": float(cross_entropy + kl)}
 
 
 def _weights(network) -> int:

@@ -14,7 +14,7 @@ from bnnbook.methods.diagnostics import effective_sample_size, potential_scale_r
 from bnnbook.predictive import ClassificationPredictive
 
 from .child import clock
-from .pairs import _iris_split, _quality
+from .pairs import iris_split, quality
 
 PRIOR_SCALE = 0.1
 CHAINS, WARMUP, KEPT, DEPTH = 4, 500, 500, 8
@@ -57,7 +57,7 @@ def book(seed: int) -> dict:
         log_likelihood = tf.reduce_sum(one_hot * tf.nn.log_softmax(logits), (-1, -2))
         return log_likelihood - 0.5 * tf.reduce_sum(w**2, -1) / PRIOR_SCALE**2
 
-    split = _iris_split(seed)
+    split = iris_split(seed)
     seconds: dict[str, float] = {}
     with clock(seconds, "fit"):
         posterior = nuts.fit(
@@ -81,7 +81,7 @@ def numpyro(seed: int) -> dict:
     import jax.numpy as jnp
     from numpyro.infer import MCMC, NUTS
 
-    split = _iris_split(seed)
+    split = iris_split(seed)
     X, one_hot = jnp.asarray(split.X_train), jax.nn.one_hot(split.y_train, 3)
 
     def potential(w):
@@ -108,7 +108,7 @@ def numpyro(seed: int) -> dict:
 def _judged(chains: np.ndarray, split: data.Split) -> dict[str, float]:
     predictive = predict(chains.reshape(-1, WEIGHTS), split.X_test)
     sequences = predictive.probs.reshape(*chains.shape[:2], -1)
-    return _quality(predictive, split.y_test) | {
+    return quality(predictive, split.y_test) | {
         "R-hat": float(potential_scale_reduction(sequences).max()),
         "effective draws": float(effective_sample_size(sequences).min()),
     }

@@ -107,16 +107,18 @@ def fan():
 
 
 def test_a_network_learns_a_curve_and_its_noise(fan):
-    # Other starts end in a bend less, with a worse bound, however long they train.
-    options = {"outputs": 2, "likelihood": noise_per_example, "steps": 1500, "seed": 5}
-    posterior = fit(*fan, **options)
+    options = {"outputs": 2, "likelihood": noise_per_example, "steps": 1500}
+    # Some starts end in a bend less, however long they train; the bound knows which.
+    fits = {seed: fit(*fan, **options, seed=seed) for seed in range(6)}
+    seed = min(fits, key=lambda seed: fits[seed].loss_trace[-1])
+    posterior = fits[seed]
     x = np.array([[-1.5], [-0.5], [0.5], [1.5]])
     predictive = posterior.predictive(x, draws=200, seed=0)
     assert predictive.expectation == pytest.approx(np.sin(2 * x[:, 0]), abs=0.25)
     assert np.sqrt(predictive.aleatoric) == pytest.approx(np.exp(0.5 * x[:, 0] - 1), rel=0.3)
     assert posterior.loss_trace[-1] < posterior.loss_trace[0]
     # Same seed, same result; and the compiled function is shared.
-    again = fit(*fan, **options).predictive(x, draws=200, seed=0)
+    again = fit(*fan, **options, seed=seed).predictive(x, draws=200, seed=0)
     assert np.array_equal(predictive.mean, again.mean)
 
 

@@ -1,6 +1,7 @@
 """The directive `{book-speed}`: what `make bench` measured last, as tables and a figure."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 
 from docutils import nodes
@@ -13,6 +14,7 @@ from bnnbook import figures
 
 from .pages import ROOT, chapters
 
+LEFT, RIGHT = ":--", "--:"
 RESULTS = ROOT / "benchmarks" / "results.json"
 
 
@@ -43,41 +45,48 @@ class BookSpeed(SphinxDirective):
 
 
 def machine(results: dict) -> list[str]:
-    """Say where each part was measured."""
-    lines = ["| Part | Date | Machine | Packages |", "|:--|:--|:--|:--|"]
+    """Say where each part was measured; parts that share all of it share a row."""
+    parts = defaultdict(list)
     for part, found in results.items():
         m = found["machine"]
         packages = ", ".join(f"{name} {version}" for name, version in m["packages"].items())
-        lines.append(
-            f"| {part} | {m['date']} | {m['processor']}, {m['cores']} cores, {m['memory_gb']} GB, "
-            f"{m['system']} | Python {m['python']}, {packages} |"
-        )
-    return lines
+        hardware = f"{m['processor']}, {m['cores']} cores, {m['memory_gb']} GB, {m['system']}"
+        parts[m["date"], hardware, f"Python {m['python']}, {packages}"].append(part)
+    return table(
+        {"Parts": LEFT, "Date": LEFT, "Machine": LEFT, "Packages": LEFT},
+        [[", ".join(names), *described] for described, names in parts.items()],
+    )
 
 
 def ratios(results: dict) -> list[str]:
     """Compare seconds."""
-    lines = [
-        "| What | Tutorial | Book | Ratio | Lowest–highest | Aim |",
-        "|:--|--:|--:|--:|--:|:--|",
-    ]
-    for row in rows(results):
-        lines.append(
-            f"| {row['name']} | {seconds(row['source_s'])} | {seconds(row['book_s'])} "
-            f"| {number(row['ratio'])} | {number(row['lowest'])}–{number(row['highest'])} "
-            f"| {aim(row)} |"
-        )
-    return lines
+    headings = ["Tutorial", "Book", "Ratio", "Lowest–highest"]
+    return table(
+        {"What": LEFT} | dict.fromkeys(headings, RIGHT) | {"Aim": LEFT},
+        [
+            [
+                row["name"],
+                seconds(row["source_s"]),
+                seconds(row["book_s"]),
+                number(row["ratio"]),
+                f"{number(row['lowest'])}–{number(row['highest'])}",
+                aim(row),
+            ]
+            for row in rows(results)
+        ],
+    )
 
 
 def scores(results: dict) -> list[str]:
     """Compare what the fits are worth."""
-    lines = ["| What | Score | Tutorial | Book |", "|:--|:--|--:|--:|"]
-    for row in rows(results):
-        for score, values in row["scores"].items():
-            cells = [f"{mean:.3f} ± {error:.3f}" for mean, error in values.values()]
-            lines.append(f"| {row['name']} | {score} | {' | '.join(cells)} |")
-    return lines
+    return table(
+        {"What": LEFT, "Score": LEFT, "Tutorial": RIGHT, "Book": RIGHT},
+        [
+            [row["name"], score, *(f"{mean:.3f} ± {error:.3f}" for mean, error in values.values())]
+            for row in rows(results)
+            for score, values in row["scores"].items()
+        ],
+    )
 
 
 def rows(results: dict) -> list[dict]:
@@ -87,37 +96,40 @@ def rows(results: dict) -> list[dict]:
 
 def floor(results: dict) -> list[str]:
     """Compare steps with their random numbers and matrix products."""
-    lines = [
-        "| What | Time | Random numbers | Matrix products | Time, in units of both |",
-        "|:--|--:|--:|--:|--:|",
-    ]
+    headings = ["Time", "Random numbers", "Matrix products", "Time, in units of both"]
+    lines = []
     for f in results["floor"]["floors"]:
         least = f["random_numbers"] + f["matrix_products"]
         parts = (f[key] for key in ("seconds", "random_numbers", "matrix_products"))
-        cells = " | ".join(seconds(part) for part in parts)
-        lines.append(f"| {f['name']} | {cells} | {number(f['seconds'] / least)} |")
-    return lines
+        lines.append([f["name"], *map(seconds, parts), number(f["seconds"] / least)])
+    return table({"What": LEFT} | dict.fromkeys(headings, RIGHT), lines)
 
 
 def growth(results: dict) -> list[str]:
     """List how cost grows."""
-    lines = [
-        "| What | Grows with | From–to | Time, at the end | Exponent of time | Memory, from–to |",
-        "|:--|:--|:--|--:|--:|:--|",
-    ]
     limit = results["growth"]["memory_limit_mb"]
+    lines = []
     for s in results["growth"]["series"]:
         first, last = s["points"][0], s["points"][-1]
-        memory = f"{first['mb']:,.0f}–{last['mb']:,.0f} MB"
+        if "returned_mb" in last:
+            working = max(0, last["mb"] - last["returned_mb"])
+            memory = f"{working:,.0f} MB beside the {last['returned_mb']:,.0f} MB of the draws"
+        else:
+            memory = f"{first['mb']:,.0f}–{last['mb']:,.0f} MB, frameworks included"
         if s["out_of_memory_at"]:
             memory += f"; at {s['out_of_memory_at']:,} above {limit:,} MB"
-        if "returned_mb" in last:
-            memory += f", of which {last['returned_mb']:,.0f} MB are the draws themselves"
-        lines.append(
-            f"| {s['name']} | {s['variable']} | {first['size']:,}–{last['size']:,} "
-            f"| {seconds(last['seconds'])} | {s['exponent']:.2f} | {memory} |"
-        )
-    return lines
+        sizes = f"{first['size']:,}–{last['size']:,} {s['variable']}"
+        lines.append([s["name"], sizes, seconds(last["seconds"]), f"{s['exponent']:.2f}", memory])
+    return table(
+        {
+            "What": LEFT,
+            "From–to": LEFT,
+            "Time, at the end": RIGHT,
+            "Exponent of time": RIGHT,
+            "Memory": LEFT,
+        },
+        lines,
+    )
 
 
 def growth_figure(results: dict) -> nodes.figure:
@@ -157,50 +169,68 @@ def builds(results: dict) -> list[str]:
     serial = sum(c["seconds"] for c in book["chapters"].values())
     more = "at least " if any(c["naive"]["stopped"] for c in book["chapters"].values()) else ""
     times = book["seconds"]
-    return [
-        "| Build | Seconds |",
-        "|:--|--:|",
-        f"| Cold: every chapter executed, every page made | {times['cold']:,.0f} |",
-        f"| The chapters of that build, one after the other | {serial:,.0f} |",
-        f"| The same chapters written naively, one after the other | {more}{naive:,.0f} |",
-        f"| Warm: nothing has changed | {times['warm']:.1f} |",
-        f"| A sentence of a chapter has changed | {times['a sentence']:.1f} |",
-        f"| A cell of [](/book/{book['edited']}.md) has changed | {times['a cell']:.0f} |",
-    ]
+    return table(
+        {"Build": LEFT, "Seconds": RIGHT},
+        [
+            ["Cold: every chapter executed, every page made", f"{times['cold']:,.0f}"],
+            ["The chapters of that build, one after the other", f"{serial:,.0f}"],
+            [
+                "The same chapters written naively, one after the other",
+                f"{more}{naive:,.0f}",
+            ],
+            ["Warm: nothing has changed", f"{times['warm']:.1f}"],
+            ["A sentence of a chapter has changed", f"{times['a sentence']:.1f}"],
+            [f"A cell of [](/book/{book['edited']}.md) has changed", f"{times['a cell']:.0f}"],
+        ],
+    )
 
 
 def by_chapter(results: dict) -> list[str]:
     """List what each chapter takes."""
-    lines = [
-        "| Chapter | Run (s) | Peak (MB) | Naively (s) | First cell (s) | After it (MB) |",
-        "|:--|--:|--:|--:|--:|--:|",
-    ]
+    headings = ["Run (s)", "Peak (MB)", "Naively (s)", "First cell (s)", "After it (MB)"]
     measured = results["book"]["chapters"]
-    for page in chapters():
-        if (c := measured.get(page.path.stem)) is None:
-            continue  # younger than the results
-        naive, first = c["naive"], c["first_cell"]
-        lines.append(
-            f"| [](/{page.name}) | {c['seconds']:.0f} | {c['peak_memory_mb']} "
-            f"| {'> ' if naive['stopped'] else ''}{naive['seconds']:.0f} "
-            f"| {first['seconds']:.1f} | {first['mb']:.0f} |"
-        )
-    return lines
+    return table(
+        {"Chapter": LEFT} | dict.fromkeys(headings, RIGHT),
+        [
+            [
+                f"[](/{page.name})",
+                f"{c['seconds']:.0f}",
+                f"{c['peak_memory_mb']}",
+                f"{'> ' if c['naive']['stopped'] else ''}{c['naive']['seconds']:.0f}",
+                f"{c['first_cell']['seconds']:.1f}",
+                f"{c['first_cell']['mb']:.0f}",
+            ]
+            for page in chapters()
+            if (c := measured.get(page.path.stem))  # a chapter may be younger than the results
+        ],
+    )
 
 
 def start_up(results: dict) -> list[str]:
     """List what imports take, and what a progress bar costs."""
-    lines = ["| Import | Seconds | Loads |", "|:--|--:|:--|"]
-    for statement, found in results["book"]["imports"].items():
-        loads = ", ".join(found["frameworks"]) or "no framework"
-        lines.append(f"| `{statement}` | {found['seconds']:.2f} | {loads} |")
+    imports = results["book"]["imports"]
     bar = results["iris"]["progress_bar"]
     return [
-        *lines,
+        *table(
+            {"Import": LEFT, "Seconds": RIGHT, "Loads": LEFT},
+            [
+                [
+                    f"`{statement}`",
+                    f"{found['seconds']:.2f}",
+                    ", ".join(found["frameworks"]) or "no framework",
+                ]
+                for statement, found in imports.items()
+            ],
+        ),
         "",
         f"Training with the progress bar takes {bar['ratio']:.2f} times as long as without "
         f"({bar['lowest']:.2f} to {bar['highest']:.2f} in {bar['repeats']} repeats).",
     ]
+
+
+def table(headings: dict[str, str], lines: list[list[str]]) -> list[str]:
+    """Write a Markdown table: headings with their alignment, and the cells of each line."""
+    return [f"| {' | '.join(cells)} |" for cells in (headings, headings.values(), *lines)]
 
 
 def seconds(value: float) -> str:
