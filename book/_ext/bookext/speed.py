@@ -15,6 +15,7 @@ from bnnbook import figures
 from .pages import ROOT, chapters
 
 LEFT, RIGHT = ":--", "--:"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 RESULTS = ROOT / "benchmarks" / "results.json"
 
 
@@ -82,7 +83,7 @@ def scores(results: dict) -> list[str]:
     return table(
         {"What": LEFT, "Score": LEFT, "Tutorial": RIGHT, "Book": RIGHT},
         [
-            [row["name"], score, *(f"{mean:.3f} ± {error:.3f}" for mean, error in values.values())]
+            [row["name"], score, *(with_error(*value) for value in values.values())]
             for row in rows(results)
             for score, values in row["scores"].items()
         ],
@@ -237,8 +238,14 @@ def seconds(value: float) -> str:
     """Write a duration with two or three digits and a fitting unit."""
     for unit, size in (("s", 1), ("ms", 1e-3)):
         if value >= size:
-            return f"{number(value / size)} {unit}"
-    return f"{number(value * 1e6)} µs"
+            return f"{number(value / size)}{NO_BREAK}{unit}"
+    return f"{number(value * 1e6)}{NO_BREAK}µs"
+
+
+def with_error(mean: float, error: float) -> str:
+    """Write a score with its standard error."""
+    digits = 0 if mean >= 100 else 3
+    return f"{mean:,.{digits}f}{NO_BREAK}±{NO_BREAK}{error:,.{digits}f}"
 
 
 def number(value: float) -> str:
