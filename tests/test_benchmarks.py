@@ -86,7 +86,7 @@ def test_the_wine_recipe_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_naive_chapters_fit_the_same_thing(monkeypatch: pytest.MonkeyPatch) -> None:
     iris = data.iris()
-    fit = dict(steps=40, draws=2, learning_rate=0.05, seed=0)
+    fit = dict(steps=40, draws=16, learning_rate=0.05, seed=0)
     torch.manual_seed(0)
     network = iris_recipe.network()
     quick = torch_variational.fit(network, iris.X, iris.y, **fit)

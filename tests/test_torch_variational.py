@@ -34,19 +34,33 @@ def toy(n=30, seed=0):
     return X, (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
 
 
+def drawn_logits(models, inputs, draws=3):
+    """Draw weights of each model, by name with shapes (models, draws, …), and run them."""
+    weights = tv._Posteriors(models).drawn(draws, torch.Generator().manual_seed(0))
+    logits = tv.SideBySide(models[0])(weights, inputs.repeat_interleave(draws, dim=0))
+    split = {name: value.unflatten(0, (len(models), draws)) for name, value in weights.items()}
+    return split, logits.unflatten(0, (len(models), draws))
+
+
+def freeze_at(model, positions, weights, i, s) -> None:
+    """Freeze torchbnn's layers at the weights of draw s of model i."""
+    for position in positions:
+        layer = model[position]
+        for kind in ("weight", "bias"):
+            mu, log_sigma = getattr(layer, f"{kind}_mu"), getattr(layer, f"{kind}_log_sigma")
+            noise = (weights[f"{position}.{kind}"][i, s] - mu) / log_sigma.exp()
+            setattr(layer, f"{kind}_eps", noise.detach())
+
+
 def test_batched_network_is_torchbnns_frozen_network() -> None:
     models = [network(seed=0), network(seed=1)]
-    state = tv._detached_stack(models)
-    noise = tv._noise(state, 3, torch.Generator().manual_seed(0))
     inputs = torch.randn(2, 7, 2)
-    logits = tv._batched(models[0])(state, noise, inputs)
+    weights, logits = drawn_logits(models, inputs)
     assert logits.shape == (2, 3, 7, 3)
     for i, model in enumerate(models):
         for s in range(3):
-            for position in (0, 2):
-                model[position].weight_eps = noise[f"{position}.weight_eps"][s]
-                model[position].bias_eps = noise[f"{position}.bias_eps"][s]
-            torch.testing.assert_close(logits[i, s], model(inputs[i]))
+            freeze_at(model, (0, 2), weights, i, s)
+            torch.testing.assert_close(logits[i, s], model(inputs[i]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("prior_sigma", [0.1, 1.0, 7.0])
@@ -60,9 +74,8 @@ def test_kl_is_torchbnns_sum(prior_sigma: float) -> None:
 
 def test_kl_of_each_fit_uses_its_own_prior() -> None:
     models = [network(0.5), network(2.0)]
-    state = tv._detached_stack(models)
-    means, log_scales = (tv._flat(state, names) for names in tv._bayesian(state))
-    together = tv.kl_divergence(means, log_scales, *tv._priors(models))
+    posteriors = tv._Posteriors(models)
+    together = tv.kl_divergence(posteriors.mean, posteriors.log_scale, *tv._priors(models))
     assert together.tolist() == pytest.approx([tv.MeanFieldPosterior(m).kl for m in models])
 
 
@@ -287,16 +300,12 @@ def images(n=30, seed=0):
 
 def test_a_batched_convolution_is_torchbnns_frozen_one() -> None:
     models = [convolutional(0), convolutional(1)]
-    state = tv._detached_stack(models)
-    noise = tv._noise(state, 3, torch.Generator().manual_seed(0))
     inputs = torch.rand(2, 7, 1, 4, 4)
-    logits = tv._batched(models[0])(state, noise, inputs)
+    weights, logits = drawn_logits(models, inputs)
     assert logits.shape == (2, 3, 7, 3)
     for i, model in enumerate(models):
         for s in range(3):
-            for position in (0, 4):
-                model[position].weight_eps = noise[f"{position}.weight_eps"][s]
-                model[position].bias_eps = noise[f"{position}.bias_eps"][s]
+            freeze_at(model, (0, 4), weights, i, s)
             torch.testing.assert_close(logits[i, s], model(inputs[i]), rtol=1e-4, atol=1e-5)
     expected = bnn.BKLLoss(reduction="sum", last_layer_only=False)(models[0]).item()
     assert tv.MeanFieldPosterior(models[0]).kl == pytest.approx(expected, rel=1e-5)
@@ -346,3 +355,15 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
     X, y = toy()
     with pytest.raises(ValueError, match="batch_size must be between 1 and n = 30, got 31"):
         tv.fit(network(), X, y, batch_size=31, seed=0)
+
+
+def test_a_layer_without_a_posterior_is_trained_and_the_same_in_every_draw() -> None:
+    X, y = toy()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), bnn.BayesLinear(0, 1, 4, 3))
+    posterior = tv.fit(model, X, y, steps=50, seed=0)
+    assert not torch.equal(posterior.model[0].weight, model[0].weight)
+    assert posterior.bound(X, y, seed=0) > tv.MeanFieldPosterior(model).bound(X, y, seed=0)
+    weights = tv._Posteriors([posterior.model]).drawn(3, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(weights["0.weight"], posterior.model[0].weight.expand(3, -1, -1))
+    assert len(weights["2.weight"].unique()) == 3 * 4 * 3

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..predictive import ClassificationPredictive
 from . import networks
+from .side_by_side import probabilities
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class DeepEnsemble:
 
     def predictive(self, X: np.ndarray) -> ClassificationPredictive:
         """Return the predictive of new inputs, `probs` of shape (members, n, classes)."""
-        return ClassificationPredictive(networks.outputs(self.models, X).softmax(-1).numpy())
+        return ClassificationPredictive(probabilities(networks.outputs(self.models, X)))
 
     def features(self, X: np.ndarray) -> np.ndarray:
         """Return what each member's last layer sees, shape (members, n, features)."""

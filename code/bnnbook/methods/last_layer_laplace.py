@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..predictive import ClassificationPredictive
 from . import networks
+from .side_by_side import probabilities
 from .torch_variational import stacked_data
 
 
@@ -70,7 +71,7 @@ class LastLayerPosterior:
         shifts = torch.linalg.solve_triangular(root.T, noise, upper=True)
         weights = self.mean + shifts.T.unflatten(1, self.mean.shape)
         logits = _with_bias(self.model, X) @ weights.mT
-        return ClassificationPredictive(logits.softmax(-1).numpy())
+        return ClassificationPredictive(probabilities(logits))
 
     def features(self, X: np.ndarray) -> np.ndarray:
         """Return what the last layer sees, shape (n, features)."""

@@ -17,6 +17,7 @@ from torch.func import functional_call, vmap
 
 from ..predictive import ClassificationPredictive
 from . import networks
+from .side_by_side import probabilities
 from .torch_variational import stacked_data
 
 
@@ -65,7 +66,7 @@ class DropoutPosterior:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # dropout can draw from the global generator only
             parts = [over_draws(part) for part in torch.zeros(draws).split(chunk)]
-        return ClassificationPredictive(torch.cat(parts).softmax(-1).numpy())
+        return ClassificationPredictive(probabilities(torch.cat(parts)))
 
     def features(self, X: np.ndarray) -> np.ndarray:
         """Return what the last layer sees when nothing is dropped, shape (n, features)."""

@@ -1,8 +1,7 @@
 """Ordinary PyTorch networks, many of one architecture side by side: training, outputs, features.
 
 An ensemble, a network with dropout and a Laplace approximation all start from networks with one
-value for each weight.  This module trains them in one batched computation: PyTorch's `vmap` runs
-the network that the chapter wrote for a stack of weights, one per network.
+value for each weight.  This module trains them in one batched computation.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from ..progress import progress
+from .side_by_side import SideBySide, stack
 
 # Every optimiser of torch.optim loads PyTorch's compiler; this one has the same updates.
 from .torch_variational import Adam, batches, stacked_data
@@ -86,44 +85,40 @@ def train(
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value!r}")
 
-    network = copy.deepcopy(models[0]).train()  # dropout drops, if there is any
-
-    def run(state: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(network, state, (x,))
-
-    run_all = vmap(run, randomness="different")
-    state = {k: v.detach().clone() for k, v in stack_module_state(list(models))[0].items()}
-    for value in state.values():
+    network = SideBySide(models[0])
+    network.model.train()  # dropout drops, if there is any
+    weights = stack(models)
+    for value in weights.values():
         value.requires_grad_()
     n = labels.shape[1]
-    optimiser = Adam(state.values(), lr=learning_rate)
+    optimiser = Adam(weights.values(), lr=learning_rate)
     order = batches(n, batch_size, torch.Generator().manual_seed(seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout can draw from the global generator only
         for step in progress(range(steps), "training"):
             optimiser.lr = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
             batch = next(order)
-            logits, targets = run_all(state, inputs[:, batch]), labels[:, batch]
+            logits, targets = network(weights, inputs[:, batch]), labels[:, batch]
             # A mean over the batch for each network, summed over the networks: they share no
             # parameter, so the gradient of the sum is each network's own gradient.
             cross_entropy = nn.functional.cross_entropy(
                 logits.flatten(0, 1), targets.flatten(), reduction="sum"
             ) / len(targets[0])
-            decay = sum(value.square().sum() for value in state.values())
+            decay = sum(value.square().sum() for value in weights.values())
             optimiser.zero_grad()
             (cross_entropy + decay / (2 * n * prior_scale**2)).backward()
             optimiser.step()
 
     trained = []
     for i, model in enumerate(models):
-        weights = {name: value[i].detach() for name, value in state.items()}
-        if not all(value.isfinite().all() for value in weights.values()):
+        own = {name: value[i].detach() for name, value in weights.items()}
+        if not all(value.isfinite().all() for value in own.values()):
             raise FloatingPointError(
                 f"network {i} diverged: its weights are not finite; lower "
                 f"learning_rate={learning_rate!r} or rescale the inputs"
             )
         model = copy.deepcopy(model).eval()
-        model.load_state_dict(weights)
+        model.load_state_dict(own)
         trained.append(model)
     return trained
 
@@ -144,11 +139,13 @@ def outputs(models: Sequence[nn.Module], X: np.ndarray) -> Tensor:
     Tensor, shape (models, n, outputs)
     """
     inputs, _ = stacked_data(models[:1], [X])
-    network = copy.deepcopy(models[0]).eval()
-    state, _ = stack_module_state(list(models))
-    run_all = vmap(lambda weights, x: functional_call(network, weights, (x,)), in_dims=(0, None))
+    network, weights = SideBySide(models[0]), stack(models)
+    network.model.eval()
     # In chunks that bound the memory of the hidden layers.
-    return torch.cat([run_all(state, part) for part in inputs[0].split(500)], dim=1)
+    parts = [
+        network(weights, part.expand(len(models), *part.shape)) for part in inputs[0].split(500)
+    ]
+    return torch.cat(parts, dim=1)
 
 
 def features(model: nn.Module, X: np.ndarray) -> np.ndarray:

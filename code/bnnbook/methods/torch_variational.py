@@ -1,10 +1,9 @@
 """Mean-field variational inference of torchbnn networks, many draws and many fits at once.
 
 torchbnn stores, for every weight, the mean μ and the log standard deviation log σ of its own
-Normal: q(w) = Π_i N(w_i; μ_i, σ_i²).  A *frozen* torchbnn network keeps the noise ε of its weights
-w = μ + σ ε, so a frozen network is one draw of the weights.  This module hands PyTorch's `vmap` a
-stack of such noises (one per draw) and a stack of (μ, log σ) (one per fit): the network runs for
-all draws of all fits in one batched computation, and stays the network that the chapter wrote.
+Normal: q(w) = Π_i N(w_i; μ_i, σ_i²).  A call of the network draws its weights as w = μ + σ ε and
+runs them once.  This module draws the weights of many draws of many fits in the same way, and runs
+the network that the chapter wrote with all of them in one batched computation.
 """
 
 from __future__ import annotations
@@ -17,13 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
-from torchbnn.utils import freeze
 
 from ..predictive import ClassificationPredictive
 from ..progress import progress
-
-State = dict[str, Tensor]
+from .side_by_side import SideBySide, Weights, probabilities, stack
 
 
 @dataclass(frozen=True)
@@ -58,14 +54,13 @@ class MeanFieldPosterior:
             `probs` of shape (draws, n, classes).
         """
         logits = self._logits(X, draws, seed)
-        return ClassificationPredictive(logits.softmax(-1).numpy())
+        return ClassificationPredictive(probabilities(logits))
 
     @property
     def kl(self) -> float:
         """KL(q || prior), summed over all weights, in nats."""
-        state = _detached_stack([self.model])
-        means, log_scales = (_flat(state, names) for names in _bayesian(state))
-        return kl_divergence(means, log_scales, *_priors([self.model])).item()
+        posterior = _Posteriors([self.model])
+        return kl_divergence(posterior.mean, posterior.log_scale, *_priors([self.model])).item()
 
     def bound(self, X: np.ndarray, y: np.ndarray, *, draws: int = 200, seed: int) -> float:
         """Return the evidence lower bound E_q[log p(y | X, w)] - KL(q || prior), in nats.
@@ -98,12 +93,12 @@ class MeanFieldPosterior:
             raise ValueError(f"draws must be at least 1, got {draws!r}")
         (inputs,), _ = _checked([self.model], [X])
         generator = torch.Generator().manual_seed(seed)
-        state, _ = stack_module_state([self.model])
-        network = _batched(self.model)
+        posterior, network = _Posteriors([self.model]), SideBySide(self.model)
         chunk = min(100, max(1, 4_000 // len(inputs)))
+        sizes = [min(chunk, draws - start) for start in range(0, draws, chunk)]
         parts = [
-            network(state, _noise(state, min(chunk, draws - start), generator), inputs[None])[0]
-            for start in range(0, draws, chunk)
+            network(posterior.drawn(size, generator), inputs.expand(size, *inputs.shape))
+            for size in sizes
         ]
         return torch.cat(parts)
 
@@ -227,21 +222,14 @@ def fit_many(
     if not (kl_weights.isfinite().all() and (kl_weights >= 0).all()):
         raise ValueError(f"kl_weight must be finite and not negative, got {kl_weight!r}")
 
-    state = _detached_stack(models)
-    means, log_scales = _bayesian(state)
+    posteriors = _Posteriors(models)
     if initial_scale is not None:
         if not initial_scale > 0:
             raise ValueError(f"initial_scale must be positive, got {initial_scale!r}")
-        for name in log_scales:
-            state[name] = torch.full_like(state[name], math.log(initial_scale))
-    # One long vector for each fit: all μ, all log σ, and what has no posterior.  So the KL and Adam
-    # are a few operations each, whatever the number of layers.
-    names = [*means, *log_scales, *(name for name in state if name not in means + log_scales)]
-    parameters = _flat(state, names).requires_grad_()
-    shapes = {name: state[name].shape[1:] for name in names}
-    weights = sum(shapes[name].numel() for name in means)
+        posteriors.log_scale.fill_(math.log(initial_scale))
+    parameters = posteriors.parameters.requires_grad_()
     priors = _priors(models)
-    network = _batched(models[0])
+    network = SideBySide(models[0])
     generator = torch.Generator().manual_seed(seed)
     optimiser = Adam([parameters], lr=learning_rate)
     # The batches have a generator of their own: they leave the noise of the draws as it is.
@@ -250,14 +238,16 @@ def fit_many(
         if cosine:
             optimiser.lr = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
         batch = next(order)
-        targets = labels[:, None, batch].expand(-1, draws, -1)  # the same labels for every draw
-        state = _unflattened(parameters, shapes)
-        logits = network(state, _noise(state, draws, generator), inputs[:, batch])
+        # Each draw of each fit is a network of its own; a fit's see the same examples.
+        examples = inputs[:, batch].repeat_interleave(draws, dim=0)
+        targets = labels[:, batch].repeat_interleave(draws, dim=0)
+        logits = network(posteriors.drawn(draws, generator), examples)
         cross_entropy = nn.functional.cross_entropy(
             logits.movedim(-1, 1), targets, reduction="none"
-        ).mean(dim=(1, 2))
-        mean, log_scale = parameters[:, :weights], parameters[:, weights : 2 * weights]
-        loss = cross_entropy + kl_weights * kl_divergence(mean, log_scale, *priors)
+        )
+        loss = cross_entropy.reshape(len(models), -1).mean(1) + kl_weights * kl_divergence(
+            posteriors.mean, posteriors.log_scale, *priors
+        )
         optimiser.zero_grad()
         # The fits share no parameter: the gradient of the sum is each fit's own gradient.
         loss.sum().backward()
@@ -269,8 +259,7 @@ def fit_many(
             f"fits {diverged.nonzero().flatten().tolist()} diverged: their parameters are not "
             f"finite; lower learning_rate={learning_rate!r} or rescale the inputs"
         )
-    state = _unflattened(parameters.detach(), shapes)
-    return [_with_state(model, state, fit) for fit, model in enumerate(models)]
+    return [posteriors.of(fit, model) for fit, model in enumerate(models)]
 
 
 class Adam:
@@ -433,63 +422,60 @@ def stacked_data(
     return inputs, torch.from_numpy(np.stack(ys).astype(np.int64))
 
 
-def _batched(model: nn.Module):
-    """Return the network as a function of (state, noise, inputs), batched over fits and draws.
+class _Posteriors:
+    """The posteriors of several fits as one matrix of parameters.
 
-    States of shape (fits, …), noises of shape (draws, …) and inputs of shape (fits, n, …) give
-    logits of shape (fits, draws, n, classes).
+    A row for each fit: all μ, all log σ, and what has no posterior.  So drawing the weights, the
+    KL and Adam are a few operations each, whatever the number of layers.
     """
-    frozen = copy.deepcopy(model)
-    freeze(frozen)  # from here on the layers read their noise from their buffers …
 
-    def network(state: State, noise: State, inputs: Tensor) -> Tensor:
-        return functional_call(frozen, {**state, **noise}, (inputs,))  # … which are given here
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        stacked = stack(models)
+        means = [name for name in stacked if name.endswith("_mu")]
+        log_scales = [f"{name.removesuffix('_mu')}_log_sigma" for name in means]
+        rest = [name for name in stacked if name not in means + log_scales]
+        names = means + log_scales + rest
+        self.parameters = torch.cat([stacked[name].flatten(1) for name in names], dim=1)
+        self.shapes = {name: stacked[name].shape[1:] for name in names}
+        self.weights = sum(self.shapes[name].numel() for name in means)
 
-    over_draws = vmap(network, in_dims=(None, 0, None))
-    over_fits = vmap(over_draws, in_dims=(0, None, 0))
+    @property
+    def mean(self) -> Tensor:
+        """All μ, shape (fits, weights)."""
+        return self.parameters[:, : self.weights]
 
-    def run(state: State, noise: State, inputs: Tensor) -> Tensor:
-        if len(inputs) > 1:
-            return over_fits(state, noise, inputs)
-        # One fit needs no second vmap, whose bookkeeping takes as long as a small network.
-        return over_draws({name: value[0] for name, value in state.items()}, noise, inputs[0])[None]
+    @property
+    def log_scale(self) -> Tensor:
+        """All log σ, shape (fits, weights)."""
+        return self.parameters[:, self.weights : 2 * self.weights]
 
-    return run
+    def drawn(self, draws: int, generator: torch.Generator) -> Weights:
+        """Draw w = μ + σ ε, shapes (fits · draws, …); the fits share the noise ε."""
+        noise = torch.randn((draws, self.weights), generator=generator)
+        drawn = torch.addcmul(self.mean[:, None], self.log_scale.exp()[:, None], noise)
+        fixed = self.parameters[:, None, 2 * self.weights :].expand(-1, draws, -1)
+        shapes = {
+            name.removesuffix("_mu"): shape
+            for name, shape in self.shapes.items()
+            if not name.endswith("_log_sigma")
+        }
+        return _split(torch.cat([drawn, fixed], dim=2).flatten(0, 1), shapes)
+
+    def of(self, fit: int, model: nn.Module) -> MeanFieldPosterior:
+        """Return a copy of the model with the parameters of one fit."""
+        model = copy.deepcopy(model)
+        row = _split(self.parameters[[fit]].detach(), self.shapes)
+        model.load_state_dict({name: value[0] for name, value in row.items()})
+        return MeanFieldPosterior(model)
 
 
-def _noise(state: State, draws: int, generator: torch.Generator) -> State:
-    """Draw the standard Normal noise of all weights, shapes (draws, …)."""
+def _split(rows: Tensor, shapes: dict[str, torch.Size]) -> Weights:
+    """Cut rows of numbers, shape (networks, numbers), into what stands behind one another there."""
+    parts = rows.split([shape.numel() for shape in shapes.values()], dim=1)
     return {
-        f"{name.removesuffix('_mu')}_eps": torch.randn(
-            (draws, *state[name].shape[1:]), generator=generator
-        )
-        for name in _bayesian(state)[0]
-    }
-
-
-def _bayesian(state: State) -> tuple[list[str], list[str]]:
-    """Return the names of the means and of the log scales of what has a posterior."""
-    means = [name for name in state if name.endswith("_mu")]
-    return means, [f"{name.removesuffix('_mu')}_log_sigma" for name in means]
-
-
-def _flat(state: State, names: Sequence[str]) -> Tensor:
-    """Return parameters behind one another, shape (fits, numbers)."""
-    return torch.cat([state[name].flatten(1) for name in names], dim=1)
-
-
-def _unflattened(parameters: Tensor, shapes: dict[str, torch.Size]) -> State:
-    """Undo `_flat`, given each parameter's shape in one fit."""
-    parts = parameters.split([shape.numel() for shape in shapes.values()], dim=1)
-    return {
-        name: part.reshape(-1, *shape)
+        name: part.unflatten(1, shape)
         for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
-
-
-def _detached_stack(models: Sequence[nn.Module]) -> State:
-    state, _ = stack_module_state(list(models))
-    return {name: value.detach() for name, value in state.items()}
 
 
 def _priors(models: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
@@ -506,12 +492,6 @@ def _priors(models: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
             of_layers = [float(getattr(layer, attribute)) for layer, _ in of_weights]
             values.append(torch.tensor(of_layers).repeat_interleave(sizes))
     return torch.stack(means), torch.stack(log_scales)
-
-
-def _with_state(model: nn.Module, state: State, fit: int) -> MeanFieldPosterior:
-    model = copy.deepcopy(model)
-    model.load_state_dict({name: value[fit].detach() for name, value in state.items()})
-    return MeanFieldPosterior(model)
 
 
 def _checked(
