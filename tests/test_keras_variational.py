@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnnbook.methods import keras_variational
-from bnnbook.methods._tensorflow import tf, tf_keras, tfp
+from bnnbook.methods._tensorflow import compiled, tf, tf_keras, tfp
 
 tfd = tfp.distributions
 
@@ -224,3 +224,19 @@ def test_bad_input_is_named(rows):
         trainer(model, batch_size=0)
     with pytest.raises(ValueError, match="100 and 99"):
         trainer(model, batch_size=10).fit(rows[0], rows[1][:99], epochs=1, seed=0)
+
+
+def test_a_compiled_loop_is_traced_once_and_is_what_the_function_computes() -> None:
+    traces = []
+
+    @compiled([tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.int32)])
+    def total(x, times):
+        traces.append(x)
+        result = tf.constant(0.0)
+        for _ in tf.range(times):
+            result += tf.reduce_sum(x)
+        return result
+
+    assert total(tf.constant([1.0, 2.0]), tf.constant(3)) == 9
+    assert total(tf.constant([1.0, 2.0, 3.0]), tf.constant(0)) == 0
+    assert len(traces) == 1

@@ -1,13 +1,15 @@
 """Imports TensorFlow, TensorFlow Probability and Keras 2 without their start-up messages.
 
 Other modules, and chapters, import this one first: after it, ``import tensorflow`` is silent.
+Training loops are compiled with `compiled`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 
 
 @contextmanager
@@ -34,4 +36,33 @@ with _silent_stderr():
     import tensorflow_probability as tfp
     import tf_keras
 
-__all__ = ["tf", "tf_keras", "tfp"]
+    # It has no public name.
+    from tensorflow.python.eager.context import function_executor_type
+
+__all__ = ["compiled", "tf", "tf_keras", "tfp"]
+
+
+def compiled(signature: Sequence) -> Callable[[Callable], Callable]:
+    """Decorate a loop of many small operations: a `tf.function` that runs them one by one.
+
+    TensorFlow's usual executor looks for operations that could run side by side.  In a training
+    step of a small network there are none that would gain by it, and the search takes a quarter of
+    the time.
+
+    Parameters
+    ----------
+    signature : sequence of tf.TensorSpec
+        The arguments, so that one trace serves all calls.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        graph = tf.function(function, input_signature=signature)
+
+        @wraps(function)
+        def call(*arguments: tf.Tensor) -> object:
+            with function_executor_type("SINGLE_THREADED_EXECUTOR"):
+                return graph(*arguments)
+
+        return call
+
+    return decorate

@@ -28,7 +28,7 @@ import numpy as np
 from ..predictive import RegressionPredictive
 from ..progress import progress
 from ._chunks import chunks
-from ._tensorflow import tf, tfp
+from ._tensorflow import compiled, tf, tfp
 
 # Standard deviation of q at the start: a network that starts at the prior's width is all noise, and
 # its gradients say nothing.
@@ -383,7 +383,7 @@ def _training_function(
     vector = tf.TensorSpec(_start(units, np.random.default_rng(0)).shape, tf.float32)
     table, index = tf.TensorSpec((None, units[0] + 1), tf.float32), tf.TensorSpec((), tf.int32)
 
-    @tf.function(input_signature=((vector,) * 3, table, *[index] * 3))
+    @compiled(((vector,) * 3, table, *[index] * 3))
     def train(state, data, seed, first, last):
         total = tf.constant(0.0)
         for step in tf.range(first, last):

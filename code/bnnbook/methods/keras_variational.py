@@ -15,7 +15,7 @@ import numpy as np
 from ..predictive import RegressionPredictive
 from ..progress import progress
 from ._chunks import chunks
-from ._tensorflow import tf, tf_keras, tfp
+from ._tensorflow import compiled, tf, tf_keras, tfp
 
 
 class Trainer:
@@ -257,7 +257,7 @@ def _epoch_function(
     inputs = tf.TensorSpec((None, model.input_shape[-1]), tf.float32)
 
     # One trace for any number of examples: each further one takes a second and 40 MB.
-    @tf.function(input_signature=(inputs, tf.TensorSpec((None, 1), tf.float32), *[index] * 3))
+    @compiled((inputs, tf.TensorSpec((None, 1), tf.float32), *[index] * 3))
     def run(X, y, seed, first, last):
         n = tf.shape(X)[0]
         for epoch in tf.range(first, last):
