@@ -8,7 +8,7 @@ import pytest
 from jupyter_cache import get_cache
 
 from bookext import execution
-from bookext.execution import ChapterError, execute, noise, run, settle
+from bookext.execution import ChapterError, cached_record, execute, noise, run, settle
 from bookext.pages import Page
 
 pytestmark = pytest.mark.slow
@@ -98,6 +98,23 @@ def test_success_is_cached_and_recorded(tmp_path: Path) -> None:
     assert second.record == first.record
     # A chapter runs in its own folder, as in JupyterLab.
     assert second.notebook.cells[1].outputs[0].text.strip() == str(tmp_path)
+
+
+def test_lookup_follows_the_text_and_needs_the_outputs(tmp_path: Path) -> None:
+    cache = get_cache(str(tmp_path / "cache"))
+    run(chapter(tmp_path, CLAIM.format(low=0.4)), cache)
+    assert cached_record(chapter(tmp_path, CLAIM.format(low=0.4)), cache)
+    assert cached_record(chapter(tmp_path, CLAIM.format(low=0.3)), cache) is None
+    for written in (tmp_path / "cache").rglob("base.ipynb"):
+        written.unlink()
+    assert cached_record(chapter(tmp_path, CLAIM.format(low=0.4)), cache) is None
+
+
+def test_parsed_page_is_nobody_elses(tmp_path: Path) -> None:
+    page = chapter(tmp_path, "x = 1")
+    page.notebook().cells[1].source = "changed"
+    assert page.notebook().cells[1].source == "x = 1"
+    assert chapter(tmp_path, "x = 2").notebook().cells[1].source == "x = 2"
 
 
 @pytest.mark.parametrize(

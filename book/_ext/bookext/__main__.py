@@ -13,7 +13,7 @@ import sys
 
 from jupyter_book.sphinx import build_sphinx
 
-from .execution import cached_run, open_cache, prepare_cache
+from .execution import cached_record, open_cache, prepare_cache
 from .pages import ROOT, chapters
 from .printing import SITE, BrowserMissing, chromium, find_browser, make_epub, make_pdf
 
@@ -29,15 +29,15 @@ def execute_chapters() -> None:
         command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist=loadgroup"]
         if subprocess.run([*command, "tests/test_chapters.py"], cwd=ROOT).returncode:
             sys.exit("error: a chapter failed, see above; the book was not built")
-    # Otherwise Sphinx would execute them, one by one, unmeasured and unchecked.
-    if names := not_executed():
-        sys.exit(f"error: {', '.join(names)} changed while being executed; call `make book` again")
+        # Otherwise Sphinx would execute them, one by one, unmeasured and unchecked.
+        if names := not_executed():
+            sys.exit(f"error: {', '.join(names)} changed during execution; call `make book` again")
 
 
 def not_executed() -> list[str]:
     """Name the chapters that are not in the cache as they and the package now are."""
     cache = open_cache()
-    return [page.name for page in chapters() if cached_run(page, cache) is None]
+    return [page.name for page in chapters() if cached_record(page, cache) is None]
 
 
 def build_pages(everything: bool, builder: str = "html") -> None:

@@ -93,16 +93,24 @@ def prepare_cache(keep: int = 3) -> None:
         shutil.rmtree(folder)
 
 
+def cached_record(page: Page, cache: JupyterCacheAbstract) -> dict | None:
+    """Find what the chapter's execution took, without reading its outputs: they are long."""
+    with suppress(KeyError):
+        found = cache.match_cache_notebook(page.notebook())
+        # An interrupted write leaves a row without a file; a bare `jupyter-book build` caches
+        # outputs without measuring.
+        written = Path(cache.path, "executed", found.hashkey, "base.ipynb").is_file()
+        if written and "peak_memory_mb" in found.data:
+            return found.data
+    return None
+
+
 def cached_run(page: Page, cache: JupyterCacheAbstract) -> Run | None:
     """Find the chapter's execution in the cache."""
-    # An interrupted write leaves a row without a file, which is a KeyError, too.
-    with suppress(KeyError):
-        notebook = page.notebook()
-        record = cache.match_cache_notebook(notebook).data
-        # A bare `jupyter-book build` caches outputs without measuring.
-        if "peak_memory_mb" in record:
-            return Run(cache.merge_match_into_notebook(notebook)[1], record, cached=True)
-    return None
+    record = cached_record(page, cache)
+    if record is None:
+        return None
+    return Run(cache.merge_match_into_notebook(page.notebook())[1], record, cached=True)
 
 
 def run(page: Page, cache: JupyterCacheAbstract) -> Run:

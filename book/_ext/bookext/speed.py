@@ -10,8 +10,6 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from bnnbook import figures
-
 from .pages import ROOT, chapters
 
 LEFT, RIGHT = ":--", "--:"
@@ -135,6 +133,9 @@ def growth(results: dict) -> list[str]:
 
 def growth_figure(results: dict) -> nodes.figure:
     """Draw how time grows."""
+    # Here, since it takes half a second with SciPy, and most builds do not read this page again.
+    from bnnbook import figures
+
     series = results["growth"]["series"]
     variables = list(dict.fromkeys(s["variable"] for s in series))
     figure, axes = figures.subplots(1, len(variables), height=3.4, sharey=True)
