@@ -7,6 +7,7 @@ from collections.abc import Callable
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from matplotlib import rc_context
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -34,7 +35,9 @@ class BookSpeed(SphinxDirective):
         results = json.loads(RESULTS.read_text(encoding="utf-8"))
         try:
             if what == "growth-figure":
-                return [growth_figure(results)]
+                # The figures' style is global: the social cards drawn later are not to have it.
+                with rc_context():
+                    return [growth_figure(results)]
             lines = WRITERS[what](results)
         except KeyError as part:
             lines = [f"Not measured yet: `make bench PARTS={part.args[0]}`."]
