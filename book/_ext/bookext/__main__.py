@@ -6,6 +6,7 @@ the pages into one file.
 One process for all, since importing the toolchain takes longer than rebuilding one page.
 """
 
+import gc
 import os
 import shutil
 import subprocess
@@ -62,6 +63,8 @@ def build_pages(everything: bool, builder: str = "html") -> None:
 
 
 if __name__ == "__main__":
+    # What a build makes lives to its end: to look for garbage took a sixth of the time.
+    gc.disable()
     forms = [name for name in OTHER_FORMS if name in sys.argv]
     if forms:
         try:

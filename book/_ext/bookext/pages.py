@@ -1,13 +1,12 @@
 """The pages of the book as `_toc.yml` lists them, and what their front matter declares."""
 
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import nbformat
 import yaml
-from myst_nb.core.read import is_myst_markdown_notebook, read_myst_markdown_notebook
+from myst_nb.core.read import is_myst_markdown_notebook, myst_nb_reader_plugin
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,13 +55,7 @@ class Page:
 
     def notebook(self) -> nbformat.NotebookNode:
         """Read the page exactly as the build does: the execution cache matches on this."""
-        return deepcopy(_notebook(str(self.path), self.text))
-
-
-@cache
-def _notebook(path: str, text: str) -> nbformat.NotebookNode:
-    """Parse a page's text once: a build looks every chapter up several times."""
-    return read_myst_markdown_notebook(text, add_source_map=True, path=path)
+        return myst_nb_reader_plugin(str(self.path))
 
 
 def pages() -> list[Page]:
