@@ -20,7 +20,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from . import assets, mathml, polish, speed, status
+from . import assets, mathml, partial, polish, speed, status
 from .execution import cache_folder, cached_record, open_cache
 from .pages import ROOT, Page, chapters, pages
 
@@ -32,7 +32,7 @@ def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
     # Upstream (pybtex) reads the metadata of all installed packages anew for each citation.
     pybtex.plugin.entry_points = cache(pybtex.plugin.entry_points)
-    for module in (mathml, polish, status, speed, assets):
+    for module in (mathml, polish, status, speed, partial, assets):
         module.setup(app)
     app.connect("config-inited", configure)
     app.connect("builder-inited", name_orphans)

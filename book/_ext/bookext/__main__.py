@@ -43,10 +43,13 @@ def not_executed() -> list[str]:
 
 def build_pages(everything: bool, builder: str = "html") -> None:
     """Do what `jupyter-book build` does, without its banners; a warning is an error."""
+    # Not shared: a page that one builder has read would be up to date for the other.
+    doctrees = SITE.with_name(f".doctrees_{builder}")
     failed = build_sphinx(
         ROOT,
         SITE.with_name(builder),
         builder=builder,
+        doctreedir=doctrees,
         noconfig=True,
         path_config=ROOT / "_config.yml",
         confoverrides={"external_toc_path": "_toc.yml", "latex_individualpages": False},
@@ -58,7 +61,7 @@ def build_pages(everything: bool, builder: str = "html") -> None:
     )
     if failed:
         # Sphinx warns only of pages that it reads: keep nothing that the next build could skip.
-        shutil.rmtree(SITE.parent / ".doctrees", ignore_errors=True)
+        shutil.rmtree(doctrees, ignore_errors=True)
         sys.exit(f"error: the book was not built; see the warnings above ({failed!r})")
 
 
