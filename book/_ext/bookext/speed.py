@@ -29,8 +29,9 @@ class BookSpeed(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Make the table; the page is read again whenever the results change."""
-        self.env.note_dependency(str(RESULTS))
+        """Make the table; the page is read again whenever results or list of chapters change."""
+        for file in (RESULTS, ROOT / "_toc.yml"):
+            self.env.note_dependency(str(file))
         what = directives.choice(self.arguments[0], ("growth-figure", *WRITERS))
         results = json.loads(RESULTS.read_text(encoding="utf-8"))
         try:
