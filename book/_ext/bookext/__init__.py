@@ -37,6 +37,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", configure)
     app.connect("builder-inited", name_orphans)
     app.connect("env-get-outdated", executed_since)
+    app.connect("env-before-read-docs", allow_parallel)
     app.connect("doctree-read", add_facts)
     # Before Sphinx collects the files to download.
     app.connect("doctree-read", link_to_repository, priority=400)
@@ -85,6 +86,15 @@ def executed_since(
         if record and datetime.fromisoformat(record["date"]).timestamp() > read:
             found.append(docname)
     return found
+
+
+def allow_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Vouch for two extensions that do not say whether several processes may read pages.
+
+    One works for LaTeX only, the other numbers sections when all pages have been read.
+    """
+    for name in ("sphinx_jupyterbook_latex", "sphinx_multitoc_numbering"):
+        app.extensions[name].parallel_read_safe = True
 
 
 def add_facts(app: Sphinx, doctree: nodes.document) -> None:

@@ -59,6 +59,8 @@ def build_pages(everything: bool, builder: str = "html") -> None:
         quiet=True,
         warningiserror=True,
         keep_going=True,
+        # One of them hands out pages, most of the time; each takes up to half a GB.
+        jobs=min(os.cpu_count() or 1, 4) + 1,
     )
     if failed:
         # Sphinx warns only of pages that it reads: keep nothing that the next build could skip.
