@@ -68,7 +68,7 @@ def contents(site: Path) -> dict[str, str]:
         if path.name == "status.html":
             text = re.sub(r"Built on [^.]*", "", text)
         elif path.name == "searchindex.js":
-            text = re.sub(r'"\d+":(\d+|\[[\d,]*\])', "", text)
+            text = re.sub(r'"\d+":(\d+|\[[\d,]*\]),?', "", text)
         found[path.relative_to(site).as_posix()] = text
     return found
 
