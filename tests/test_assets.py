@@ -1,10 +1,14 @@
 """The site's style sheet loses what no page uses, and nothing else."""
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
+from fontTools.ttLib import TTFont
 
 from bookext import assets
+from bookext.pages import ROOT
 
 CSS = """\
 @charset "utf-8";
@@ -57,3 +61,22 @@ def plain(css: str) -> str:
     """Drop comments, imports, spaces, last semicolons and empty rules."""
     css = re.sub(r"/\*.*?\*/|@(?:import|charset)[^;]*;|\s", "", css, flags=re.DOTALL)
     return re.sub(r"[^{}]*\{\}", "", css.replace(";}", "}"))
+
+
+def test_fonts_are_cut_anew_when_an_input_changes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(assets, "FONTS", tmp_path / "cut")
+    font = tmp_path / "font.woff2"
+    shutil.copy(ROOT / "book/_static/fonts/source-serif-4.woff2", font)
+    first = assets.cut_font(font, {"a", "b"})
+    assert {chr(code) for code in TTFont(first).getBestCmap()} == {"a", "b"}
+    content = first.read_bytes()
+    first.write_bytes(b"kept")
+    assert assets.cut_font(font, {"b", "a"}).read_bytes() == b"kept"
+    first.unlink()
+    assert assets.cut_font(font, {"a", "b"}).read_bytes() == content  # no time stamps
+    other_letters = assets.cut_font(font, {"a", "c"})
+    assert {chr(code) for code in TTFont(other_letters).getBestCmap()} == {"a", "c"}
+    shutil.copy(ROOT / "book/_static/fonts/source-serif-4-italic.woff2", font)
+    other_font = assets.cut_font(font, {"a", "b"})
+    monkeypatch.setattr(assets, "version", lambda package: "0")
+    assert len({first, other_letters, other_font, assets.cut_font(font, {"a", "b"})}) == 4

@@ -3,14 +3,20 @@
 Run after the chapters: what this file reads, they have put into the cache.
 """
 
+import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from docutils import nodes
+from pybtex.database import Entry
 
+from bookext import partial
 from bookext.execution import Run, cached_run, open_cache
 from bookext.pages import ROOT, chapters, pages
 from bookext.prose import glued
@@ -39,6 +45,82 @@ def test_build_executes_nothing_again(site: Path, runs: dict[str, Run]) -> None:
         page.name for page in chapters() if cached_run(page, cache).record != runs[page.name].record
     ]
     assert again == []
+
+
+def test_partial_build_leaves_what_a_whole_one_does(site: Path) -> None:
+    whole = contents(site)
+    for name in ("book/gone.html", "_sources/book/gone.md", "_images/gone.webp", "_static/gone.js"):
+        (site / name).write_text("From an earlier build.")
+    (site / "_static" / "book.js").write_text("Not what it is now.")
+    # A page that must be written again; of the others, only some are.
+    os.utime(site / "book" / "speed.html", (0, 0))
+    subprocess.run([sys.executable, "-m", "bookext"], cwd=ROOT, check=True, capture_output=True)
+    now = contents(site)
+    assert sorted(now) == sorted(whole)
+    assert [name for name in whole if now[name] != whole[name]] == []
+
+
+def contents(site: Path) -> dict[str, str]:
+    """Read the files of the site, apart from when it was built."""
+    found = {}
+    for path in sorted(path for path in site.rglob("*") if path.is_file()):
+        text = path.read_text(encoding="utf-8", errors="backslashreplace")
+        if path.name == "status.html":
+            text = re.sub(r"Built on [^.]*", "", text)
+        elif path.name == "searchindex.js":
+            text = re.sub(r'"\d+":(\d+|\[[\d,]*\]),?', "", text)
+        found[path.relative_to(site).as_posix()] = text
+    return found
+
+
+def test_all_pages_are_written_when_one_shows_another_differently() -> None:
+    env = SimpleNamespace(
+        titles={"book/a": nodes.title("", "A")},
+        toctree_includes={"book/welcome": ["book/a"]},
+        toc_secnumbers={"book/a": {"": (1,)}},
+        toc_fignumbers={"book/a": {"figure": {"fig": (1, 1)}}},
+        domaindata={
+            "std": {"labels": {}, "anonlabels": {}, "objects": {}},
+            "math": {"objects": {}},
+        },
+        domains={"cite": SimpleNamespace(citations=[])},
+        found_docs={"book/b", "book/a"},
+    )
+    everything = ["book/a", "book/b"]
+    assert partial.affected(None, env) == everything
+    assert partial.affected(None, env) == []
+    env.titles["book/a"] = nodes.title("", "Another")
+    assert partial.affected(None, env) == everything
+    env.toctree_includes["book/welcome"] = ["book/b", "book/a"]
+    assert partial.affected(None, env) == everything
+    env.toc_secnumbers["book/a"][""] = (2,)
+    assert partial.affected(None, env) == everything
+    env.toc_fignumbers["book/a"]["figure"]["fig"] = (2, 1)
+    assert partial.affected(None, env) == everything
+    env.domaindata["std"]["labels"]["iris-collapse"] = ("book/a", "iris-collapse", "Collapse")
+    assert partial.affected(None, env) == everything
+    env.domaindata["math"]["objects"]["eq"] = ("book/a", 1)
+    assert partial.affected(None, env) == everything
+    entry = Entry("article", {"year": "2015"})
+    label = SimpleNamespace(label="2015")
+    cited = SimpleNamespace(key="k", formatted_entry=label, citation_id="id1", entry=entry)
+    env.domains["cite"].citations.append(cited)
+    assert partial.affected(None, env) == everything
+    entry.fields["year"] = "2016"
+    assert partial.affected(None, env) == everything
+    assert partial.affected(None, env) == []
+
+
+def test_all_pages_are_read_when_extension_or_packages_change(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(partial, "HERE", tmp_path)
+    monkeypatch.setattr(partial.sysconfig, "get_path", lambda name: str(tmp_path))
+    digests = set()
+    for name, content in [("a.py", "x = 1"), ("a.py", "x = 2"), ("sphinx-7.4.dist-info", "")]:
+        (tmp_path / name).write_text(content)
+        config = SimpleNamespace()
+        partial.note_tools(None, config)
+        digests.add(config.bookext_digest)
+    assert len(digests) == 3
 
 
 def test_every_page_is_built(site: Path) -> None:

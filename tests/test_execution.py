@@ -8,7 +8,7 @@ import pytest
 from jupyter_cache import get_cache
 
 from bookext import execution
-from bookext.execution import ChapterError, execute, noise, run, settle
+from bookext.execution import ChapterError, cached_record, execute, noise, run, settle
 from bookext.pages import Page
 
 pytestmark = pytest.mark.slow
@@ -98,6 +98,25 @@ def test_success_is_cached_and_recorded(tmp_path: Path) -> None:
     assert second.record == first.record
     # A chapter runs in its own folder, as in JupyterLab.
     assert second.notebook.cells[1].outputs[0].text.strip() == str(tmp_path)
+
+
+def test_lookup_needs_the_same_cells_and_their_outputs(tmp_path: Path, monkeypatch) -> None:
+    cache = get_cache(str(tmp_path / "cache"))
+    run(chapter(tmp_path, CLAIM.format(low=0.4)), cache)
+    assert cached_record(chapter(tmp_path, CLAIM.format(low=0.3)), cache) is None
+    page = chapter(tmp_path, CLAIM.format(low=0.4))
+    assert cached_record(page, cache)
+    # The name under which the outputs are kept is found without parsing the chapter,
+    monkeypatch.setattr(Page, "notebook", lambda self: pytest.fail("parsed again"))
+    assert cached_record(page, cache)
+    # but not by another version of what parses it.
+    monkeypatch.setattr(execution, "reader_versions", lambda: ["myst-nb 0"])
+    with pytest.raises(pytest.fail.Exception, match="parsed again"):
+        cached_record(page, cache)
+    monkeypatch.undo()
+    for outputs in (tmp_path / "cache").rglob("base.ipynb"):
+        outputs.unlink()
+    assert cached_record(page, cache) is None
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,17 @@
 
 import math
 import os
+import sys
 from datetime import datetime
+from functools import cache
 from logging import ERROR, getLogger
 
+if "jsonschema" not in sys.modules:
+    # It would compile a grammar of international addresses, which takes longer than all other
+    # imports together and is used by no schema here; it does without where the module is missing.
+    sys.modules["rfc3987_syntax"] = None
+
+import pybtex.plugin
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -12,8 +20,8 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from . import assets, mathml, polish, speed, status
-from .execution import Run, cache_folder, cached_run, open_cache
+from . import assets, mathml, partial, polish, speed, status
+from .execution import cache_folder, cached_record, open_cache
 from .pages import ROOT, Page, chapters, pages
 
 WORDS_PER_MINUTE = 200
@@ -22,11 +30,14 @@ log = logging.getLogger(__name__)
 
 def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
-    for module in (mathml, polish, status, speed, assets):
+    # Upstream (pybtex) reads the metadata of all installed packages anew for each citation.
+    pybtex.plugin.entry_points = cache(pybtex.plugin.entry_points)
+    for module in (mathml, polish, status, speed, partial, assets):
         module.setup(app)
     app.connect("config-inited", configure)
     app.connect("builder-inited", name_orphans)
     app.connect("env-get-outdated", executed_since)
+    app.connect("env-before-read-docs", allow_parallel)
     app.connect("doctree-read", add_facts)
     # Before Sphinx collects the files to download.
     app.connect("doctree-read", link_to_repository, priority=400)
@@ -66,15 +77,24 @@ def executed_since(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> list[str]:
     """Name the chapters executed after Sphinx last read them, e.g. when a cache was deleted."""
-    cache = open_cache()
+    executed = open_cache()
     found = []
     for page in chapters():
         docname = page.path.relative_to(ROOT).with_suffix("").as_posix()
-        run = cached_run(page, cache)
+        record = cached_record(page, executed)
         read = env.all_docs.get(docname, 0) / 1e6  # Sphinx counts microseconds
-        if run and datetime.fromisoformat(run.record["date"]).timestamp() > read:
+        if record and datetime.fromisoformat(record["date"]).timestamp() > read:
             found.append(docname)
     return found
+
+
+def allow_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Vouch for two extensions that do not say whether several processes may read pages.
+
+    One works for LaTeX only, the other numbers sections when all pages have been read.
+    """
+    for name in ("sphinx_jupyterbook_latex", "sphinx_multitoc_numbering"):
+        app.extensions[name].parallel_read_safe = True
 
 
 def add_facts(app: Sphinx, doctree: nodes.document) -> None:
@@ -82,7 +102,7 @@ def add_facts(app: Sphinx, doctree: nodes.document) -> None:
     page = Page(app.srcdir / f"{app.env.docname}.md")
     if page.is_chapter:
         title = next(doctree.findall(nodes.title))
-        line = f'<p class="chapter-facts">{facts(page, cached_run(page, open_cache()))}</p>'
+        line = f'<p class="chapter-facts">{facts(page, cached_record(page, open_cache()))}</p>'
         # Raw, so that it does not become the page's description in search engines.
         title.parent.insert(title.parent.index(title) + 1, nodes.raw("", line, format="html"))
 
@@ -99,11 +119,11 @@ def link_to_repository(app: Sphinx, doctree: nodes.document) -> None:
         link.replace_self(nodes.reference("", "", *link.children, refuri=f"{base}/{path}"))
 
 
-def facts(page: Page, run: Run | None) -> str:
+def facts(page: Page, record: dict | None) -> str:
     """Say how long the chapter takes; what was not measured is left out."""
     words = sum(len(cell.source.split()) for cell in page.notebook().cells)
     parts = [f"About {math.ceil(words / WORDS_PER_MINUTE)} min to read"]
-    if run:
-        parts.append(f"{math.ceil(run.record['seconds'])} s to run")
-        parts.append(f"{run.record['peak_memory_mb']} MB peak memory")
+    if record:
+        parts.append(f"{math.ceil(record['seconds'])} s to run")
+        parts.append(f"{record['peak_memory_mb']} MB peak memory")
     return " · ".join(parts)

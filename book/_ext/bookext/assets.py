@@ -5,16 +5,19 @@ loads whole alphabets of letters and icons.  The results are in `_static/book`; 
 deleted from the built site.
 """
 
+import hashlib
 import re
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 from docutils import nodes
-from fontTools.subset import Options, Subsetter
-from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
+from .pages import ROOT
+
+FONTS = ROOT / "_build" / ".fonts"
 # The theme links these by itself, in this order; extensions' style sheets follow.
 THEME_STYLES = ["basic.css", "styles/theme.css", "styles/pydata-sphinx-theme.css"]
 # Nothing on a page refers to these any more.
@@ -76,12 +79,17 @@ def cut_down(app: Sphinx, exception: Exception | None) -> None:
     css = re.sub(r",\s*url\([^()]*\.ttf\)\s*format\(\"truetype\"\)", "", css)
     (target / "book.css").write_text(FONT.sub(r"url(\1)", css), encoding="utf-8")
 
-    letters = "".join(set("".join(pages)))
-    for font in (static / "fonts").glob("*.woff2"):
-        subset(font, target / font.name, letters)
-    icons = "".join(chr(int(code, 16)) for code in ICON.findall(css))
-    for font in (static / "vendor" / "fontawesome" / "webfonts").glob("*.woff2"):
-        subset(font, target / font.name, icons)
+    letters = set("".join(pages))
+    icons = {chr(int(code, 16)) for code in ICON.findall(css)}
+    needed = {
+        **dict.fromkeys((static / "fonts").glob("*.woff2"), letters),
+        **dict.fromkeys((static / "vendor/fontawesome/webfonts").glob("*.woff2"), icons),
+    }
+    cut = {font: cut_font(font, characters) for font, characters in needed.items()}
+    for font, path in cut.items():
+        shutil.copyfile(path, target / font.name)
+    for path in set(FONTS.iterdir()) - set(cut.values()):
+        path.unlink()
 
     for path in static.rglob("*.js"):
         script = path.read_text(encoding="utf-8")
@@ -135,9 +143,31 @@ def occurs(selector: str, words: set[str]) -> bool:
     return all(name.replace("\\", "") in words for name in CLASS.findall(plain))
 
 
+def cut_font(source: Path, characters: set[str]) -> Path:
+    """Return a font with some characters only; it is made anew if any of its inputs has changed."""
+    inputs = [
+        source.read_bytes(),
+        "".join(sorted(characters)).encode(),
+        Path(__file__).read_bytes(),
+        *(version(package).encode() for package in ("fonttools", "brotli")),
+    ]
+    digests = [hashlib.sha256(part).digest() for part in inputs]
+    target = FONTS / f"{hashlib.sha256(b''.join(digests)).hexdigest()}.woff2"
+    if not target.is_file():
+        FONTS.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_suffix(".part")
+        subset(source, unfinished, "".join(characters))
+        unfinished.replace(target)
+    return target
+
+
 def subset(source: Path, target: Path, characters: str) -> None:
     """Write a font with some characters only, under the family name that the style sheet gives."""
-    font = TTFont(source)
+    # Here, since most builds find every font already cut.
+    from fontTools.subset import Options, Subsetter
+    from fontTools.ttLib import TTFont
+
+    font = TTFont(source, recalcTimestamp=False)  # the same characters give the same file
     options = Options(layout_features=FEATURES, hinting=False)
     options.flavor = "woff2"
     subsetter = Subsetter(options)

@@ -4,6 +4,7 @@ The tests execute (in parallel, which Sphinx cannot do for notebooks); the build
 What is in the cache has passed every check of its chapter.
 """
 
+import functools
 import hashlib
 import os
 import platform
@@ -21,6 +22,7 @@ from pathlib import Path
 import psutil
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
+from jupyter_cache.cache.db import NbCacheRecord
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
@@ -93,16 +95,47 @@ def prepare_cache(keep: int = 3) -> None:
         shutil.rmtree(folder)
 
 
+def cache_key(page: Page, cache: JupyterCacheAbstract) -> str:
+    """Return the name of the chapter's outputs in the cache: a digest of its code cells.
+
+    A chapter is looked up three times in each build, and must be parsed for its name, which takes
+    longer than a page: names are kept, under a digest of all that they depend on.
+    """
+    digest = hashlib.sha256("\0".join([page.text, *reader_versions()]).encode())
+    file = Path(cache.path, "keys", digest.hexdigest())
+    key = file.read_text(encoding="ascii") if file.is_file() else ""
+    if not key:  # or its writing was interrupted
+        key = cache.create_hashed_notebook(page.notebook())[1]
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(key, encoding="ascii")
+    return key
+
+
+@functools.cache
+def reader_versions() -> list[str]:
+    """List the versions of the packages that make a notebook of a text, and a digest of that."""
+    packages = ("jupyter-cache", "markdown-it-py", "myst-nb", "myst-parser", "nbformat")
+    return [f"{package} {version(package)}" for package in packages]
+
+
+def cached_record(page: Page, cache: JupyterCacheAbstract) -> dict | None:
+    """Find what the chapter's execution took, without reading its outputs: they are long."""
+    with suppress(KeyError):
+        found = NbCacheRecord.record_from_hashkey(cache_key(page, cache), cache.db)
+        # An interrupted write leaves a row without a file; a bare `jupyter-book build` caches
+        # outputs without measuring.
+        written = Path(cache.path, "executed", found.hashkey, "base.ipynb").is_file()
+        if written and "peak_memory_mb" in found.data:
+            return found.data
+    return None
+
+
 def cached_run(page: Page, cache: JupyterCacheAbstract) -> Run | None:
     """Find the chapter's execution in the cache."""
-    # An interrupted write leaves a row without a file, which is a KeyError, too.
-    with suppress(KeyError):
-        notebook = page.notebook()
-        record = cache.match_cache_notebook(notebook).data
-        # A bare `jupyter-book build` caches outputs without measuring.
-        if "peak_memory_mb" in record:
-            return Run(cache.merge_match_into_notebook(notebook)[1], record, cached=True)
-    return None
+    record = cached_record(page, cache)
+    if record is None:
+        return None
+    return Run(cache.merge_match_into_notebook(page.notebook())[1], record, cached=True)
 
 
 def run(page: Page, cache: JupyterCacheAbstract) -> Run:

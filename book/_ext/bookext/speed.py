@@ -7,10 +7,9 @@ from collections.abc import Callable
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from matplotlib import rc_context
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-
-from bnnbook import figures
 
 from .pages import ROOT, chapters
 
@@ -30,13 +29,16 @@ class BookSpeed(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Make the table; the page is read again whenever the results change."""
-        self.env.note_dependency(str(RESULTS))
+        """Make the table; the page is read again whenever results or list of chapters change."""
+        for file in (RESULTS, ROOT / "_toc.yml"):
+            self.env.note_dependency(str(file))
         what = directives.choice(self.arguments[0], ("growth-figure", *WRITERS))
         results = json.loads(RESULTS.read_text(encoding="utf-8"))
         try:
             if what == "growth-figure":
-                return [growth_figure(results)]
+                # The figures' style is global: the social cards drawn later are not to have it.
+                with rc_context():
+                    return [growth_figure(results)]
             lines = WRITERS[what](results)
         except KeyError as part:
             lines = [f"Not measured yet: `make bench PARTS={part.args[0]}`."]
@@ -135,6 +137,9 @@ def growth(results: dict) -> list[str]:
 
 def growth_figure(results: dict) -> nodes.figure:
     """Draw how time grows."""
+    # Here, since it takes half a second with SciPy, and most builds do not read this page again.
+    from bnnbook import figures
+
     series = results["growth"]["series"]
     variables = list(dict.fromkeys(s["variable"] for s in series))
     figure, axes = figures.subplots(1, len(variables), height=3.4, sharey=True)

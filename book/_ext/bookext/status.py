@@ -9,7 +9,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from .execution import Run, cached_run, open_cache
+from .execution import cached_record, open_cache
 from .pages import Page, chapters
 
 
@@ -25,18 +25,17 @@ class BookStatus(SphinxDirective):
         """Make the tables; the page is read again in every build."""
         self.env.note_reread()
         cache = open_cache()
-        runs = {page: run for page in chapters() if (run := cached_run(page, cache))}
-        lines = [*summary(runs), "", *execution_table(runs), "", *package_tables(runs)]
+        records = {page: found for page in chapters() if (found := cached_record(page, cache))}
+        lines = [*summary(records), "", *execution_table(records), "", *package_tables(records)]
         parent = nodes.container()
         self.state.nested_parse(StringList(lines, source="book-status"), 0, parent)
         return parent.children
 
 
-def summary(runs: dict[Page, Run]) -> list[str]:
+def summary(records: dict[Page, dict]) -> list[str]:
     """Say in a sentence when and how much."""
-    records = [run.record for run in runs.values()]
-    minutes = sum(record["seconds"] for record in records) / 60
-    claims = sum(len(record["claims"]) for record in records)
+    minutes = sum(record["seconds"] for record in records.values()) / 60
+    claims = sum(len(record["claims"]) for record in records.values())
     return [
         f"Built on {datetime.now(UTC):%-d %B %Y at %H:%M} UTC.",
         f"The {len(records)} chapters together run {minutes:.1f} minutes, one thread each, "
@@ -45,14 +44,13 @@ def summary(runs: dict[Page, Run]) -> list[str]:
     ]
 
 
-def execution_table(runs: dict[Page, Run]) -> list[str]:
+def execution_table(records: dict[Page, dict]) -> list[str]:
     """List the chapters."""
     lines = [
         "| Chapter | Run time (s) | Peak memory (MB) | Claims checked | Executed (UTC) |",
         "|:--|--:|--:|--:|:--|",
     ]
-    for page, run in runs.items():
-        record = run.record
+    for page, record in records.items():
         date = datetime.fromisoformat(record["date"])
         lines.append(
             f"| [](/{page.name}) | {record['seconds']:.1f} | {record['peak_memory_mb']} "
@@ -61,11 +59,10 @@ def execution_table(runs: dict[Page, Run]) -> list[str]:
     return lines
 
 
-def package_tables(runs: dict[Page, Run]) -> list[str]:
+def package_tables(records: dict[Page, dict]) -> list[str]:
     """List the versions; chapters executed with the same ones share a table."""
     groups = defaultdict(list)
-    for page, run in runs.items():
-        record = run.record
+    for page, record in records.items():
         used = {"Python": record["python"], **record["versions"], "System": record["platform"]}
         groups[tuple(used.items())].append(page)
     lines = []
