@@ -131,7 +131,7 @@ def progress_bar(seed: int) -> dict:
     return {"seconds": seconds}
 
 
-def _median_seconds(work: Callable, calls: int = 11) -> float:
+def _median_seconds(work: Callable, calls: int = 31) -> float:
     """Return the median of several calls, since one of them takes only milliseconds."""
     seconds: dict[str, float] = {}
     for call in range(calls):

@@ -437,7 +437,9 @@ class _Posteriors:
         names = means + log_scales + rest
         self.parameters = torch.cat([stacked[name].flatten(1) for name in names], dim=1)
         self.shapes = {name: stacked[name].shape[1:] for name in names}
-        self.weights = sum(self.shapes[name].numel() for name in means)
+        self.drawn_shapes = {name.removesuffix("_mu"): self.shapes[name] for name in means}
+        self.fixed_shapes = {name: self.shapes[name] for name in rest}
+        self.weights = sum(shape.numel() for shape in self.drawn_shapes.values())
 
     @property
     def mean(self) -> Tensor:
@@ -453,13 +455,8 @@ class _Posteriors:
         """Draw w = μ + σ ε, shapes (fits · draws, …); the fits share the noise ε."""
         noise = torch.randn((draws, self.weights), generator=generator)
         drawn = torch.addcmul(self.mean[:, None], self.log_scale.exp()[:, None], noise)
-        fixed = self.parameters[:, None, 2 * self.weights :].expand(-1, draws, -1)
-        shapes = {
-            name.removesuffix("_mu"): shape
-            for name, shape in self.shapes.items()
-            if not name.endswith("_log_sigma")
-        }
-        return _split(torch.cat([drawn, fixed], dim=2).flatten(0, 1), shapes)
+        fixed = self.parameters[:, 2 * self.weights :].repeat_interleave(draws, dim=0)
+        return _split(drawn.flatten(0, 1), self.drawn_shapes) | _split(fixed, self.fixed_shapes)
 
     def of(self, fit: int, model: nn.Module) -> MeanFieldPosterior:
         """Return a copy of the model with the parameters of one fit."""
