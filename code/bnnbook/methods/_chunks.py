@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Values of one layer that are in memory at once: 16 MB as float32.
+# Values of one layer, or weights, that are in memory at once: 16 MB as float32.
 LARGEST = 2**22
 
 
@@ -14,7 +14,7 @@ def chunks(draws: int, values: int) -> list[slice]:
     draws : int
         Number of weight draws S.
     values : int
-        Numbers that one draw needs in the widest layer: data points times units.
+        Numbers that one draw needs at once: data points times units of the widest layer, or weights.
 
     Raises
     ------

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..predictive import ClassificationPredictive
 from ..progress import progress
+from ._chunks import chunks
 from .side_by_side import SideBySide, Weights, probabilities, stack
 
 
@@ -88,18 +89,18 @@ class MeanFieldPosterior:
 
     @torch.no_grad()
     def _logits(self, X: np.ndarray, draws: int, seed: int) -> Tensor:
-        """Run the network for all draws at once, in chunks that bound the memory."""
-        if draws < 1:
-            raise ValueError(f"draws must be at least 1, got {draws!r}")
+        """Run the network for many draws at once, in chunks that bound the memory."""
         (inputs,), _ = _checked([self.model], [X])
         generator = torch.Generator().manual_seed(seed)
         posterior, network = _Posteriors([self.model]), SideBySide(self.model)
-        chunk = min(100, max(1, 4_000 // len(inputs)))
-        sizes = [min(chunk, draws - start) for start in range(0, draws, chunk)]
-        parts = [
-            network(posterior.drawn(size, generator), inputs.expand(size, *inputs.shape))
-            for size in sizes
-        ]
+        parts = []
+        for chunk in chunks(draws, posterior.weights):
+            weights = posterior.drawn(chunk.stop - chunk.start, generator)
+            # A few draws at a time, so that the layers' values stay near the processor.
+            few = max(1, 2_000 // len(inputs))
+            for values in zip(*(stacked.split(few) for stacked in weights.values()), strict=True):
+                few_weights = dict(zip(weights, values, strict=True))
+                parts.append(network(few_weights, inputs.expand(len(values[0]), *inputs.shape)))
         return torch.cat(parts)
 
 
