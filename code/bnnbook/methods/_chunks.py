@@ -14,7 +14,8 @@ def chunks(draws: int, values: int) -> list[slice]:
     draws : int
         Number of weight draws S.
     values : int
-        Numbers that one draw needs at once: data points times units of the widest layer, or weights.
+        Numbers that one draw needs at once: data points times units of the widest layer, or its
+        weights.
 
     Raises
     ------
