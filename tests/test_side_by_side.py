@@ -87,6 +87,16 @@ def test_other_layers_with_weights_are_refused(layer: nn.Module, name: str) -> N
         SideBySide(nn.Sequential(layer))
 
 
+def test_a_model_that_goes_past_its_layers_fails() -> None:
+    class Tied(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self[0](x) @ self[0].weight
+
+    models = [Tied(nn.Linear(4, 3)) for _ in range(2)]
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'weight'"):
+        SideBySide(models[0])(stack(models), torch.randn(2, 5, 4))
+
+
 def test_probabilities_are_the_softmax() -> None:
     logits = 30 * torch.randn(4, 5, 3)
     expected = softmax(logits.numpy(), axis=-1)

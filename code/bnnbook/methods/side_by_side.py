@@ -54,6 +54,9 @@ class SideBySide:
                     f"{prefix}{layer} cannot run for many networks side by side: layers with "
                     "weights must be Linear, Conv2d, BayesLinear or BayesConv2d, padded with zeros"
                 )
+            # A model that uses a layer's weights without calling the layer fails, and not silently.
+            for parameter, _ in list(layer.named_parameters(recurse=False)):
+                delattr(layer, parameter)
 
     def __call__(self, weights: Weights, inputs: Tensor) -> Tensor:
         """Run all networks.
