@@ -69,11 +69,10 @@ def test_fonts_are_cut_anew_when_an_input_changes(tmp_path: Path, monkeypatch) -
     shutil.copy(ROOT / "book/_static/fonts/source-serif-4.woff2", font)
     first = assets.cut_font(font, {"a", "b"})
     assert {chr(code) for code in TTFont(first).getBestCmap()} == {"a", "b"}
-    content = first.read_bytes()
+    # Not when it was cut: a build that cuts it anew gives the same file.
+    assert TTFont(first)["head"].modified == TTFont(font)["head"].modified
     first.write_bytes(b"kept")
     assert assets.cut_font(font, {"b", "a"}).read_bytes() == b"kept"
-    first.unlink()
-    assert assets.cut_font(font, {"a", "b"}).read_bytes() == content  # no time stamps
     other_letters = assets.cut_font(font, {"a", "c"})
     assert {chr(code) for code in TTFont(other_letters).getBestCmap()} == {"a", "c"}
     shutil.copy(ROOT / "book/_static/fonts/source-serif-4-italic.woff2", font)
