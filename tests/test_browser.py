@@ -188,7 +188,7 @@ def test_code_can_be_copied(address: str, browser: Browser) -> None:
     code = tab.locator("div.cell_input pre").first.inner_text()
     tab.locator("div.cell_input").first.hover()
     tab.locator("button.copybtn").first.click()
-    tab.wait_for_timeout(200)
+    tab.locator("button.copybtn.success").wait_for()
     assert tab.evaluate("navigator.clipboard.readText()").strip() == code.strip()
     context.close()
 
