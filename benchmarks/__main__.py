@@ -48,40 +48,40 @@ IRIS_UNITS = 100
 
 def wine(repeats: int) -> dict:
     """Measure the Keras tutorial's wine networks and the book's in turn."""
+    networks = {"wine network": False, "probabilistic wine network": True}
     runs = in_turn(
         {
-            "wine source": ("pairs:wine_source", {"probabilistic": False}),
-            "wine": ("pairs:wine_book", {"probabilistic": False}),
-            "probabilistic source": ("pairs:wine_source", {"probabilistic": True}),
-            "probabilistic": ("pairs:wine_book", {"probabilistic": True}),
+            f"{name}: {who}": (f"pairs:wine_{who}", {"probabilistic": probabilistic})
+            for name, probabilistic in networks.items()
+            for who in ("source", "book", "proper")
         },
         repeats,
     )
     rows = []
-    for name, who, targets in (
-        ("wine network", "wine", (25, 100, 4)),
-        ("probabilistic wine network", "probabilistic", (None, None, None)),
-    ):
-        pair = runs[f"{who} source"], runs[who]
-        for what, clock, quality, target in zip(
-            (
-                "to equal quality, tracing included",
-                "to equal quality, traced before",
-                "trained properly",
-            ),
-            ("fit", "fit, traced before", "proper fit"),
-            ("fit", None, "proper fit"),
-            targets,
-            strict=True,
+    for name, probabilistic in networks.items():
+        source, book, proper = (runs[f"{name}: {who}"] for who in ("source", "book", "proper"))
+        for what, ours, clock, target, scored in (
+            ("to equal quality, tracing included", book, "fit", 25, True),
+            ("to equal quality, traced before", book, "fit, traced before", 100, False),
+            ("trained properly, tracing included", proper, "fit", 4, True),
         ):
             rows.append(
-                ratio_row(f"{name}, {what}", *pair, ("fit", clock), target=target, quality=quality)
+                ratio_row(
+                    f"{name}, {what}",
+                    source,
+                    ours,
+                    ("fit", clock),
+                    target=None if probabilistic else target,
+                    scored=scored,
+                )
             )
-    pair = runs["wine source"], runs["wine"]
+    source, book = (runs[f"wine network: {who}"] for who in ("source", "book"))
     for call, clock, target in (("first call", "first", 30), ("later calls", "again", 1000)):
         clocks = (f"draws, {clock}",) * 2
         rows.append(
-            ratio_row(f"100 weight draws, {call}", *pair, clocks, target=target, quality=None)
+            ratio_row(
+                f"100 weight draws, {call}", source, book, clocks, target=target, scored=False
+            )
         )
     return {"rows": rows}
 
@@ -101,10 +101,10 @@ def iris(repeats: int) -> dict:
     return {
         "rows": [
             ratio_row("iris network, to an equal objective", *pair, fit, target=8),
-            ratio_row("1,000 weight draws, test irises", *pair, test, target=4.5, quality=None),
-            ratio_row("1,000 weight draws, all irises", *pair, every, quality=None),
+            ratio_row("1,000 weight draws, test irises", *pair, test, target=4.5, scored=False),
+            ratio_row("1,000 weight draws, all irises", *pair, every, scored=False),
         ],
-        "progress_bar": ratio_row("progress bar", *bar, ("with", "without"), quality=None),
+        "progress_bar": ratio_row("progress bar", *bar, ("with", "without"), scored=False),
     }
 
 
@@ -113,7 +113,7 @@ def samplers(repeats: int) -> dict:
     if not find_spec("numpyro"):
         sys.exit("error: NumPyro is not installed; pip install -r benchmarks/requirements.txt")
     runs = in_turn({"numpyro": ("samplers:numpyro", {}), "book": ("samplers:book", {})}, repeats)
-    name = "no-U-turn sampling of the iris posterior, compilation included"
+    name = "no-U-turn sampling of the iris posterior, beside NumPyro's, compilation included"
     return {"rows": [ratio_row(name, runs["numpyro"], runs["book"], ("fit", "fit"))]}
 
 
@@ -136,7 +136,7 @@ def growth(_: int) -> dict:
     """Measure how cost grows with rows, width and draws."""
     rows = [WHITE_WINES * times for times in ROWS]
     plans = {
-        "one pass of the published recipe": ("growth:published_epochs", "rows", rows, {}),
+        "one pass of the deterministic wine network": ("growth:epochs", "rows", rows, {}),
         "500 steps of the bound": ("growth:variational_steps", "rows", rows, {}),
         "predictive, 100 draws": ("growth:wine_predictive", "rows", rows, {"draws": 100}),
         "full covariance, a step": ("growth:full_covariance", "width", [8 * w for w in WIDTHS], {}),

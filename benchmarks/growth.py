@@ -17,8 +17,8 @@ from .child import clock, peak_mb
 WIDTH = 8  # of the wine network, times 1, 2, 4, …
 
 
-def published_epochs(rows: int) -> dict:
-    """Train the published wine network with the book's `Trainer`: the cost of one pass."""
+def epochs(rows: int) -> dict:
+    """Train the wine chapter's deterministic network with Keras: the cost of one pass."""
     from bnnbook.methods import keras_variational
     from bnnbook.methods._tensorflow import tf_keras
 
@@ -38,8 +38,8 @@ def published_epochs(rows: int) -> dict:
     )
     X, y = _wines(rows)
     trainer.fit(X[:512], y[:512], epochs=1, seed=0)
-    epochs = max(1, 500_000 // rows)
-    return _measured(lambda: trainer.fit(X, y, epochs=epochs, seed=0), per=epochs)
+    passes = max(1, 500_000 // rows)
+    return _measured(lambda: trainer.fit(X, y, epochs=passes, seed=0), per=passes)
 
 
 def variational_steps(rows: int) -> dict:

@@ -1,8 +1,8 @@
 """The chapters as the tutorials would have written them: one thing at a time.
 
 `install` replaces the parts of the package that do many things in one computation: Keras's own
-`fit` instead of a compiled loop, one call of a model for each weight draw, one network after the
-other, one weight draw of a step after the other.  What the tutorials do not have (samplers, the
+`fit`, or a compiled step that Python calls, instead of a compiled loop; one call of a model for
+each weight draw; one network after the other.  What the tutorials do not have (samplers, the
 chapters' own small networks) is left as it is, so that the times are lower bounds.
 """
 
@@ -59,9 +59,20 @@ def _keras_variational(module) -> None:
 
 
 def _full_covariance(module) -> None:
-    # Without compilation, a step is a call of each operation from Python.
-    module.tf.config.run_functions_eagerly(True)
+    tf, whole = module.tf, module._training_function
     batched = module.VariationalPosterior.predictive
+
+    def training_function(*settings):
+        train = whole(*settings)
+
+        def step_by_step(state, data, seed, first, last):
+            losses = []
+            for step in range(first, last):
+                state, loss = train(state, data, seed, tf.constant(step), tf.constant(step + 1))
+                losses.append(float(loss))
+            return state, np.mean(losses)
+
+        return step_by_step
 
     def predictive(self, X, *, draws=200, seed):
         each = [batched(self, X, draws=1, seed=seed + s) for s in range(draws)]
@@ -69,6 +80,7 @@ def _full_covariance(module) -> None:
             np.concatenate([p.mean for p in each]), np.concatenate([p.scale for p in each])
         )
 
+    module._training_function = training_function
     module.VariationalPosterior.predictive = predictive
 
 

@@ -18,7 +18,7 @@ def ratio_row(
     clocks: tuple[str, str],
     *,
     target: float | None = None,
-    quality: str | None = "fit",
+    scored: bool = True,
 ) -> dict:
     """Compare what two implementations took, repeat by repeat.
 
@@ -32,8 +32,8 @@ def ratio_row(
         Names of the source's and the book's seconds.
     target : float, optional
         The ratio that the book wants to reach.
-    quality : str, optional
-        Name of the book's scores; the source's are called "fit".
+    scored : bool
+        Whether both sides say under "fit" what the fit is worth.
 
     Returns
     -------
@@ -56,11 +56,11 @@ def ratio_row(
         "target": target,
         "scores": {},
     }
-    if quality:
+    if scored:
         for score in source[0]["fit"]:
             row["scores"][score] = {
                 "source": mean_and_error([run["fit"][score] for run in source]),
-                "book": mean_and_error([run[quality][score] for run in book]),
+                "book": mean_and_error([run["fit"][score] for run in book]),
             }
     return row
 
