@@ -19,6 +19,7 @@ from bookext.pages import ROOT, Page
 CHAPTER = Page(ROOT / "book" / "crosswalk.md")
 QUANTITIES = ("log prior", "log likelihood", "KL", "probabilities")
 LIBRARIES = ("by_torchbnn", "by_tfp", "by_keras")
+BUILDERS = {"by_torchbnn": "in_torchbnn", "by_tfp": "in_tfp", "by_keras": "in_keras"}
 IMPORTS = """
 import math
 import numpy as np
@@ -89,14 +90,64 @@ def test_equal_weights_give_equal_quantities(
         )
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("quantity", QUANTITIES)
-def test_each_quantity_can_differ(chapter: dict, quantity: str) -> None:
+def test_each_quantity_can_differ(chapter: dict, library: str, quantity: str) -> None:
     """The comparison has teeth: another posterior and another draw change each quantity."""
     chapter["prior_scale"] = 1.0
     theta, noise, X, y = problem((4, 8, 3), seed=0)
     other = [(mean + 0.01, scale) for mean, scale in theta]
-    ours, theirs = chapter["by_hand"](theta, noise, X, y), chapter["by_tfp"](other, noise, X, y)
+    ours, theirs = chapter["by_hand"](theta, noise, X, y), chapter[library](other, noise, X, y)
     assert np.abs(theirs[quantity] - ours[quantity]).max() > 1e-3
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_wrong_prior_in_the_layers_is_noticed(
+    chapter: dict, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Log prior and KL are those of the layers, whatever the chapter's own setting says."""
+    right, wrong = 1.0, 5.0
+    build = chapter[BUILDERS[library]]
+
+    def build_wrongly(*args: object, **kwargs: object) -> object:
+        chapter["prior_scale"] = wrong
+        model = build(*args, **kwargs)
+        chapter["prior_scale"] = right
+        return model
+
+    arguments = problem((4, 8, 3), seed=0)
+    chapter["prior_scale"] = wrong
+    ours = chapter["by_hand"](*arguments)
+    chapter["prior_scale"] = right
+    monkeypatch.setitem(chapter, BUILDERS[library], build_wrongly)
+    theirs = chapter[library](*arguments)
+    for quantity in QUANTITIES:
+        np.testing.assert_allclose(
+            theirs[quantity], ours[quantity], rtol=1e-5, atol=1e-5, err_msg=quantity
+        )
+    # What the right prior gives is far away.
+    yardstick = chapter["by_hand"](*arguments)
+    assert abs(theirs["log prior"] - yardstick["log prior"]) > 1
+    assert abs(theirs["KL"] - yardstick["KL"]) > 1
+
+
+def test_a_wrong_prior_of_the_bias_is_noticed(
+    chapter: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TFP's prior is a function of both sizes, so the bias may have another one."""
+    chapter["prior_scale"] = 1.0
+
+    def prior(kernel_size: int, bias_size: int, dtype: object = None) -> object:
+        tf, tfp, tf_keras = (chapter[name] for name in ("tf", "tfp", "tf_keras"))
+        scale = tf.concat([tf.ones(kernel_size), 5.0 * tf.ones(bias_size)], axis=0)
+        p = tfp.distributions.MultivariateNormalDiag(tf.zeros_like(scale), scale)
+        return tf_keras.Sequential([tfp.layers.DistributionLambda(lambda _: p)])
+
+    monkeypatch.setitem(chapter, "tfp_prior", prior)
+    arguments = problem((4, 8, 3), seed=0)
+    ours, theirs = chapter["by_hand"](*arguments), chapter["by_tfp"](*arguments)
+    for quantity in ("log prior", "KL"):
+        assert abs(theirs[quantity] - ours[quantity]) > 1
 
 
 def test_by_hand_is_scipy(chapter: dict) -> None:
