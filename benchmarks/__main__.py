@@ -25,6 +25,7 @@ from bookext.execution import PACKAGES
 from bookext.pages import chapters
 
 from . import builds
+from .pairs import WINE_STEPS
 from .process import MeasurementError, in_fresh_process
 from .report import exponent, ratio_row, score_text, table
 
@@ -49,14 +50,13 @@ IRIS_UNITS = 100
 def wine(repeats: int) -> dict:
     """Measure the Keras tutorial's wine networks and the book's in turn."""
     networks = {"wine network": False, "probabilistic wine network": True}
-    runs = in_turn(
-        {
-            f"{name}: {who}": (f"pairs:wine_{who}", {"probabilistic": probabilistic})
-            for name, probabilistic in networks.items()
-            for who in ("source", "book", "proper")
-        },
-        repeats,
-    )
+    functions = {}
+    for name, probabilistic in networks.items():
+        which = {"probabilistic": probabilistic}
+        functions[f"{name}: source"] = "pairs:wine_source", which
+        for who, steps in WINE_STEPS.items():
+            functions[f"{name}: {who}"] = "pairs:wine_book", which | {"steps": steps}
+    runs = in_turn(functions, repeats)
     rows = []
     for name, probabilistic in networks.items():
         source, book, proper = (runs[f"{name}: {who}"] for who in ("source", "book", "proper"))

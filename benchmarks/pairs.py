@@ -19,8 +19,7 @@ from .child import clock
 DRAWS = {"wine": 100, "iris": 1000}
 
 # What the book needs to be at least as good as the recipe, and what the wine chapter gives it.
-EQUAL_QUALITY = dict(steps=300, draws=16)
-PROPER = dict(steps=2000, draws=16)
+WINE_STEPS = {"book": 300, "proper": 2000}
 # Eight weight draws per step instead of one, a narrow start near the prior's mean, and a learning
 # rate that falls to zero: an eighth of the steps will do.
 IRIS_FIT = dict(steps=350, draws=8, learning_rate=0.08, initial_scale=0.05)
@@ -44,12 +43,12 @@ def wine_source(seed: int, probabilistic: bool) -> dict:
     return {"seconds": seconds, "fit": quality(RegressionPredictive(mean, scale), split.y_test)}
 
 
-def wine_book(seed: int, probabilistic: bool) -> dict:
-    """Train the network of the wine chapter to equal quality, twice, and use it."""
+def wine_book(seed: int, probabilistic: bool, steps: int) -> dict:
+    """Train the network of the wine chapter, use it, and train it again."""
     from . import wine_network
 
     split = wine_split(seed)
-    fit = dict(X=split.X_train, y=split.y_train, probabilistic=probabilistic, **EQUAL_QUALITY)
+    fit = dict(X=split.X_train, y=split.y_train, probabilistic=probabilistic, steps=steps, draws=16)
     seconds: dict[str, float] = {}
     with clock(seconds, "fit"):
         posterior = wine_network.fit(seed=seed, **fit)
@@ -58,19 +57,6 @@ def wine_book(seed: int, probabilistic: bool) -> dict:
             predictive = posterior.predictive(split.X_test, draws=DRAWS["wine"], seed=seed)
     with clock(seconds, "fit, traced before"):
         wine_network.fit(seed=seed + 1000, **fit)
-    return {"seconds": seconds, "fit": quality(predictive, split.y_test)}
-
-
-def wine_proper(seed: int, probabilistic: bool) -> dict:
-    """Train the network of the wine chapter properly."""
-    from . import wine_network
-
-    split = wine_split(seed)
-    fit = dict(X=split.X_train, y=split.y_train, probabilistic=probabilistic, **PROPER)
-    seconds: dict[str, float] = {}
-    with clock(seconds, "fit"):
-        posterior = wine_network.fit(seed=seed, **fit)
-    predictive = posterior.predictive(split.X_test, draws=DRAWS["wine"], seed=seed)
     return {"seconds": seconds, "fit": quality(predictive, split.y_test)}
 
 
