@@ -1,60 +1,79 @@
 # `make` lists the targets. `make book` and `make test` are the two that matter.
+#
+# PYTHON=/path/to/python names a Python; without it the newest one that fits is taken.
+# TORCH=cuda installs PyTorch's build for graphics cards.
+export PYTHON TORCH
+# What is set for other programs must not reach this one.
+unexport CDPATH PYTHONHOME PYTHONPATH PYTHONSTARTUP
 
-# Both can be overridden, e.g. make book PYTHON=/opt/python3.11/bin/python3.11
-PYTHON ?= python3.11
-# .binder/requirements.txt takes PyTorch's smaller CPU build.
-REQUIREMENTS ?= requirements.txt
-
-IN_VENV = PYTHONPATH=book/_ext .venv/bin/python
+# -m instead of the commands beside it: those contain the path of the folder.
+IN_VENV = .venv/bin/python -m
+READ = requirements.txt
 # Tests of what is built, once the chapters are executed.
 AFTER = tests/test_build.py tests/test_browser.py tests/test_launch.py tests/test_printing.py
 PAIRS = $(shell grep -l '^  formats: md:myst,ipynb' book/*.md)
 
-.PHONY: help environment book serve test reference lint sync clean
+.PHONY: help environment workshop book serve test reference lint sync clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' Makefile
 
-environment: ## create or update .venv (the other targets do it by themselves)
-	@tools/environment.sh "$(PYTHON)" "$(REQUIREMENTS)"
+environment: ## create or update .venv, to read and run the book (other targets do it by themselves)
+	@sh tools/environment.sh requirements.txt
+
+workshop: ## the same with what tests, PDF and EPUB need
+	@sh tools/environment.sh requirements.txt tests/requirements.txt
 
 book: environment ## execute the chapters, build the pages, say where they are
-	@$(IN_VENV) -m bookext
+	@$(IN_VENV) bookext
+
+.PHONY: lab
+lab: environment ## open the chapters in JupyterLab
+	@$(IN_VENV) jupyterlab book
 
 serve: ## show the built book at http://localhost:8000
-	@.venv/bin/python -m http.server --directory _build/html --bind localhost 8000
+	@$(IN_VENV) http.server --directory _build/html --bind localhost 8000
 
 .PHONY: pdf epub
-pdf: environment ## the whole book as one PDF (needs Chromium)
-	@$(IN_VENV) -m bookext pdf
+pdf: workshop ## the whole book as one PDF (needs Chromium)
+	@$(IN_VENV) bookext pdf
 
-epub: environment ## the whole book for e-readers (needs Chromium)
-	@$(IN_VENV) -m bookext epub
+epub: workshop ## the whole book for e-readers (needs Chromium)
+	@$(IN_VENV) bookext epub
 
 .PHONY: links
 links: environment ## look up the book's links to other sites (needs the internet)
-	@$(IN_VENV) -m bookext links
+	@$(IN_VENV) bookext links
 
-test: environment ## run every test: the package, every chapter, the built pages
-	@$(IN_VENV) -m pytest -n logical --maxprocesses=4 --dist=loadgroup $(AFTER:%=--ignore=%)
-	@$(IN_VENV) -m pytest -rs $(AFTER)
+test: workshop ## run every test: the package, every chapter, the built pages
+	@$(IN_VENV) pytest -n logical --maxprocesses=4 --dist=loadgroup $(AFTER:%=--ignore=%)
+	@$(IN_VENV) pytest -rs $(AFTER)
 
 reference: environment ## sample the stored reference posteriors anew (a quarter of an hour)
-	@$(IN_VENV) -m bnnbook.reference
+	@$(IN_VENV) bnnbook.reference
 
 .PHONY: bench
 bench: environment ## measure the book beside the tutorials' code (most of an hour, on a quiet machine)
-	@PYTHONPATH=code:book/_ext .venv/bin/python -m benchmarks $(PARTS)
+	@$(IN_VENV) benchmarks $(PARTS)
 
-lint: environment ## check and format the Python code
-	@.venv/bin/ruff check --fix
-	@.venv/bin/ruff format
+.PHONY: survey
+survey: environment ## execute all chapters here, and note as NAME which claims came out otherwise
+	@$(IN_VENV) bookext.survey "$(NAME)"
+
+.PHONY: constraints
+constraints: workshop ## pin every package that requirements.txt brings along; UPGRADE=yes takes newer ones
+	@$(IN_VENV) uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+		$(if $(UPGRADE),--upgrade) --output-file constraints.txt requirements.txt tests/requirements.txt
+
+lint: workshop ## check and format the Python code
+	@$(IN_VENV) ruff check --fix
+	@$(IN_VENV) ruff format
 
 # Twice: what a reader changed in a notebook must be in the .md before the first cell is written.
 sync: environment ## bring each chapter's .md and .ipynb in step; the newer one counts
-	@.venv/bin/jupytext --quiet --sync $(PAIRS)
-	@$(IN_VENV) -m bookext.launch
-	@.venv/bin/jupytext --quiet --sync $(PAIRS)
+	@$(IN_VENV) jupytext --quiet --sync $(PAIRS)
+	@$(IN_VENV) bookext.launch
+	@$(IN_VENV) jupytext --quiet --sync $(PAIRS)
 
 clean: ## delete what was built and executed, but not .venv
 	rm -rf _build

@@ -46,7 +46,7 @@ EXPECTED = [
 def complaints(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Build a small book with every mistake; return what the build says."""
     copy = tmp_path_factory.mktemp("bad")
-    for name in ("_config.yml", "requirements.txt"):
+    for name in ("_config.yml", "requirements.txt", "constraints.txt"):
         shutil.copy(ROOT / name, copy)
     for name in ("_ext", "_static", "_templates"):
         shutil.copytree(ROOT / "book" / name, copy / "book" / name)

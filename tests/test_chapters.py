@@ -1,8 +1,10 @@
 """Every chapter runs, within its limits, keeps its claims and leaves no noise on its page."""
 
+import os
+
 import pytest
 
-from bookext.execution import ChapterError, open_cache, run
+from bookext.execution import ChapterError, exceeded, open_cache, run, summary
 from bookext.pages import Page, chapters
 
 
@@ -18,12 +20,11 @@ def test_chapter(page: Page, record_property) -> None:
     if failure:
         pytest.fail(failure, pytrace=False)
     record = result.record
-    seconds, memory = record["seconds"], record["peak_memory_mb"]
-    summary = f"{seconds} s, {memory} MB, {len(record['claims'])} claims kept"
-    record_property("chapter", f"cached ({summary})" if result.cached else summary)
+    record_property("chapter", f"cached ({summary(record)})" if result.cached else summary(record))
 
-    # The limits or a claim's bounds in the record may be older than the chapter's front matter.
-    assert seconds <= page.options["time_limit_s"]
-    assert memory <= page.options["memory_limit_mb"]
+    # Where everything is measured; on a reader's machine it is a note on the page of status.
+    if os.environ.get("CI"):
+        assert exceeded(page, record) == []
+    # A claim's bounds in the record may be older than the chapter's.
     for claim in record["claims"]:
         assert claim["low"] <= claim["value"] <= claim["high"]

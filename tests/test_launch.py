@@ -90,14 +90,15 @@ def test_dockerfile_of_binder() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     dockerfile = done.stdout
-    assert "environment-2epy-2d3-2e11" in dockerfile, "Python 3.11"
+    version = (ROOT / ".binder/runtime.txt").read_text().strip().removeprefix("python-")
+    assert f"environment-2epy-2d{version.replace('.', '-2e')}" in dockerfile
     assert re.search(r'bin/pip install .*-r "\.binder/requirements\.txt"', dockerfile)
     steps = [line for line in dockerfile.splitlines() if "postBuild" in line]
     assert steps[-1] == "RUN ./.binder/postBuild"
     # What pip does with that file: PyTorch without CUDA, and everything else that is pinned.
-    index, requirements = (ROOT / ".binder/requirements.txt").read_text().splitlines()[-2:]
+    index, *files = (ROOT / ".binder/requirements.txt").read_text().splitlines()[-3:]
     assert index.endswith("/whl/cpu")
-    assert requirements == "-r ../requirements.txt"
+    assert files == ["-r ../requirements.txt", "-c ../constraints.txt"]
 
 
 @pytest.fixture(scope="session")

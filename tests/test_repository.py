@@ -1,13 +1,18 @@
 """Facts that must hold together across the repository's files."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bookext.pages import ROOT, chapters
 
@@ -46,11 +51,58 @@ def test_code_is_no_package() -> None:
     assert not (ROOT / "code" / "__init__.py").exists()
 
 
-def test_requirements_are_exact() -> None:
-    lines = [line for line in read("requirements.txt").splitlines() if not line.startswith("#")]
-    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
-    assert "torch==2.13.0" in lines
-    assert "jupyter-book==1.0.4.post1" in lines
+def pins(name: str) -> dict[str, str]:
+    """Read a file of exact versions; those for other Pythons and systems are left out."""
+    found = {}
+    for line in read(name).splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), line
+            if requirement.marker is None or requirement.marker.evaluate():
+                found[canonicalize_name(requirement.name)] = str(requirement.specifier)[2:]
+    return found
+
+
+REQUIREMENTS = ("requirements.txt", "tests/requirements.txt")
+
+
+def test_required_packages_are_required() -> None:
+    required = {"jupyter-book", "jupytext", "torch", "torchbnn", "tensorflow-probability"}
+    assert required | {"matplotlib"} <= set(pins("requirements.txt"))
+
+
+def test_constraints_pin_what_is_required() -> None:
+    constraints = pins("constraints.txt")
+    for name in REQUIREMENTS:
+        for package, version in pins(name).items():
+            assert constraints.get(package) == version, "mend: make constraints"
+
+
+def test_environment_is_exactly_what_is_pinned() -> None:
+    constraints = pins("constraints.txt")
+    installed = {canonicalize_name(d.name): d for d in metadata.distributions()}
+    assert {
+        name: (installed[name].version, constraints[name])
+        for name in installed.keys() & constraints
+        # Another build of PyTorch has the same number with an addition.
+        if installed[name].version.split("+")[0] != constraints[name]
+    } == {}
+    todo = [name for listed in REQUIREMENTS for name in pins(listed)]
+    needed = set()
+    while todo:
+        name = todo.pop()
+        if name in needed:
+            continue
+        assert name in installed, f"{name} is missing; mend: make workshop"
+        needed.add(name)
+        for line in installed[name].requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                todo.append(canonicalize_name(requirement.name))
+    # A reader may add packages; where the book is checked, there are no others.
+    extra = installed.keys() - needed - {"pip", "setuptools"}
+    if os.environ.get("CI"):
+        assert extra == set()
 
 
 def test_only_binder_names_a_package_index() -> None:
@@ -58,20 +110,29 @@ def test_only_binder_names_a_package_index() -> None:
         path.relative_to(ROOT).as_posix()
         for path in tracked()
         if path != Path(__file__)
-        and re.search(rb"-index-url|files\.pythonhosted|download\.pytorch", path.read_bytes())
+        and re.search(rb"-index-url https|files\.pythonhosted|download\.pytorch", path.read_bytes())
     ]
     assert naming == [".binder/requirements.txt"]
 
 
-def test_one_python_version() -> None:
-    version = read(".binder/runtime.txt").strip().removeprefix("python-")
+def test_the_same_pythons_everywhere() -> None:
+    script = read("tools/environment.sh")
+    versions = re.search(r'^versions="([\d. ]+)"', script, re.M)[1].split()
+    numbers = sorted(int(version.removeprefix("3.")) for version in versions)
+    newest, oldest = f"3.{numbers[-1]}", f"3.{numbers[0]}"
+    assert versions == [f"3.{number}" for number in range(numbers[-1], numbers[0] - 1, -1)]
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    assert project["requires-python"] == f">={version}"
-    assert f"PYTHON ?= python{version}\n" in read("Makefile")
-    assert f"python{version} python{version}-venv" in read(".ci/run")
-    assert f"Python {version}" in read("README.md")
+    assert project["requires-python"] == f">={oldest},<3.{numbers[-1] + 1}"
+    assert f"Python {newest} to {oldest}" in read("README.md")
+    assert f"--python-version {oldest}" in read("Makefile")
+    assert read(".binder/runtime.txt").strip().removeprefix("python-") in versions
+    test = yaml.safe_load(read(".github/workflows/test.yml"))
+    tried = test["jobs"]["test"]["strategy"]["matrix"]["include"]
+    assert sorted(row["python"] for row in tried if row["torch"] == "cpu") == sorted(versions)
+    assert "cuda" in [row["torch"] for row in tried]
     for workflow in (ROOT / ".github" / "workflows").iterdir():
-        assert f'python-version: "{version}"' in workflow.read_text(encoding="utf-8")
+        for version in re.findall(r'python-version: "([\d.]+)"', workflow.read_text("utf-8")):
+            assert version in versions
 
 
 def test_repository_address_stands_in_one_place() -> None:
@@ -110,50 +171,94 @@ def test_ruff(command: list[str]) -> None:
         pytest.fail(f"{done.stdout}\nmend: make lint", pytrace=False)
 
 
+FAKE_PYTHONS = {
+    "python3.13": "exit 1",  # pyenv leaves commands that are there and do not run
+    "python3.12": 'case "$3" in *ensurepip*) exit 1;; *) echo 3.12;; esac',
+    "python3.11": "exit 1",
+    "python3": "echo 3.9",
+    "python": "echo 2.7",
+}
+
+
 @pytest.mark.parametrize(
     ("python", "expected"),
     [
-        ("python3.11-not-here", "not found; install Python 3.11"),
-        ("fake-old", "fake-old is Python 3.9, the book needs 3.11"),
-        ("fake-broken", "does not run"),
-        ("fake-without-venv", "install its venv module: apt install python3.11-venv"),
+        ("python3.11-not-here", ["python3.11-not-here not found"]),
+        ("python3", ["python3 is Python 3.9", "make PYTHON=/path/to/python"]),
+        ("python3.13", ["python3.13 does not run"]),
+        ("python3.12", ["install its venv module: apt install python3.12-venv"]),
+        ("", ["none of Python 3.13 3.12 3.11", "python3.12 has no venv module: apt install "]),
+        ("", ["python3 is Python 3.9", "python is Python 2.7", "make PYTHON=/path/to/python"]),
     ],
 )
-def test_unusable_python_is_named(tmp_path: Path, python: str, expected: str) -> None:
-    for name, body in {
-        "fake-old": "echo 3.9",
-        "fake-broken": "exit 1",
-        "fake-without-venv": 'case "$2" in *ensurepip*) exit 1;; *) echo 3.11;; esac',
-    }.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / name).chmod(0o755)
-    assert expected in complaint(tmp_path, python)
+def test_unusable_python_is_named(tmp_path: Path, python: str, expected: list[str]) -> None:
+    message = complaint(set_up(tmp_path, FAKE_PYTHONS, PYTHON=python))
+    assert [text for text in expected if text not in message] == []
+
+
+@pytest.mark.parametrize("missing", ["3.13", "3.13 3.12"])
+def test_the_newest_python_is_taken(tmp_path: Path, missing: str) -> None:
+    said = 'case "$3" in *version*) echo {0};; *) echo taking {0} "$@";; esac'
+    pythons = {
+        f"python{v}": "exit 1" if v in missing else said.format(v) for v in ("3.13", "3.12", "3.11")
+    }
+    done = set_up(tmp_path, pythons)
+    newest = "3.12" if missing == "3.13" else "3.11"
+    last = done.stdout.splitlines()[-1]
+    assert last == f"taking {newest} -I tools/environment.py requirements.txt"
 
 
 def test_full_disk_is_named(tmp_path: Path) -> None:
-    (tmp_path / "df").write_text("#!/bin/sh\necho head\necho /dev/x 9 9 3000000 9 /\n")
-    (tmp_path / "df").chmod(0o755)
-    message = complaint(tmp_path, sys.executable)
-    assert "only 2 GB free" in message
-    assert "make REQUIREMENTS=.binder/requirements.txt" in message
+    small = "import shutil, types; shutil.disk_usage = lambda path: types.SimpleNamespace(free=3e9)"
+    copy = copied(tmp_path)
+    script = copy / "tools" / "environment.py"
+    script.write_text(script.read_text().replace("\nROOT =", f"\n{small}\nROOT ="))
+    message = complaint(set_up(tmp_path, {"python3.11": f'exec "{sys.executable}" "$@"'}))
+    assert "only 3 GB free" in message
+    assert "needs 8 GB" in message
 
 
-def complaint(tmp_path: Path, python: str) -> str:
-    """Run the set-up in an empty copy, with `tmp_path` first in the path; return its last line."""
+def test_unknown_build_of_pytorch_is_named(tmp_path: Path) -> None:
+    copied(tmp_path)
+    fake = {"python3.11": f'exec "{sys.executable}" "$@"'}
+    message = complaint(set_up(tmp_path, fake, TORCH="gpu"))
+    assert "TORCH=gpu is no build of PyTorch; cpu and cuda are" in message
+
+
+def copied(tmp_path: Path) -> Path:
+    """Copy what the set-up needs."""
     copy = tmp_path / "copy"
-    needed = ["tools/environment.sh", "pyproject.toml", "requirements.txt", ".binder/runtime.txt"]
-    for name in needed:
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_text(read(name))
-    done = subprocess.run(
-        ["sh", "tools/environment.sh", python, "requirements.txt"],
-        cwd=copy,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    if not copy.exists():
+        needed = ["tools/environment.sh", "tools/environment.py", ".binder/requirements.txt"]
+        for name in [*needed, "requirements.txt", "constraints.txt"]:
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_text(read(name))
+    return copy
+
+
+def set_up(
+    tmp_path: Path, pythons: dict[str, str], **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the set-up in an empty copy, where no other Pythons are found than these scripts."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, body in pythons.items():
+        (commands / name).write_text(f"#!/bin/sh\n{body}\n")
+        (commands / name).chmod(0o755)
+    for name in ("dirname", "sh"):
+        (commands / name).symlink_to(shutil.which(name))
+    return subprocess.run(
+        [commands / "sh", "tools/environment.sh", "requirements.txt"],
+        cwd=copied(tmp_path),
+        env={"PATH": str(commands), **variables},
         capture_output=True,
         text=True,
     )
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the one line that a failed set-up ends with."""
     assert done.returncode
-    assert not (copy / ".venv").exists()
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     return line

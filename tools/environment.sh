@@ -1,59 +1,60 @@
 #!/bin/sh
-# Makes .venv hold what requirements.txt asks for; does nothing if it already does.
+# Finds a Python that the book runs on; with it, environment.py makes .venv, mends it, or does nothing.
 #
-# Usage: tools/environment.sh PYTHON REQUIREMENTS
+# Usage: tools/environment.sh REQUIREMENTS...
+# PYTHON names another Python; TORCH=cuda takes PyTorch's build for graphics cards.
 #
-# Every fault that a reader can mend gets one line that says how. The stamp is written last, so an
-# interrupted installation is never taken for a complete one.
+# Every fault that a reader can mend gets one line that says how.
 set -eu
+unset CDPATH PYTHONHOME PYTHONPATH PYTHONSTARTUP # another program's settings
 cd "$(dirname "$0")/.."
-python=$1
-requirements=$2
-stamp=.venv/complete
+
+versions="3.13 3.12 3.11" # for which the packages are pinned and everything is tested; newest first
+python=${PYTHON:-}
 
 stop() {
     echo "error: $1" >&2
     exit 1
 }
 
-wanted=$(cat "$requirements" requirements.txt pyproject.toml | cksum)
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && [ -x .venv/bin/python ]; then
-    exit 0
-fi
+# A command of that name may be there and not run: pyenv leaves such.
+version_of() {
+    "$1" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
 
-# The version for which the pins were resolved, and with which everything is tested.
-version=$(sed 's/^python-//' .binder/runtime.txt)
-command -v "$python" >/dev/null ||
-    stop "$python not found; install Python $version, or say where it is: make PYTHON=/path/to/python$version"
-found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
-    stop "$python does not run; say where Python $version is: make PYTHON=/path/to/python$version"
-[ "$found" = "$version" ] ||
-    stop "$python is Python $found, the book needs $version; name another: make PYTHON=/path/to/python$version"
-"$python" -c 'import ensurepip, venv' 2>/dev/null ||
-    stop "$python cannot make environments; install its venv module: apt install python$version-venv"
+is_wanted() {
+    case " $versions " in *" $1 "*) true ;; *) false ;; esac
+}
 
-if [ -f "$stamp" ]; then
-    echo "The requirements have changed: bringing .venv up to date."
-    rm "$stamp"
-    show=--quiet
+has_venv() {
+    "$1" -I -c 'import ensurepip, venv' 2>/dev/null
+}
+
+if [ -n "$python" ]; then
+    another="name one of Python $versions: make PYTHON=/path/to/python"
+    command -v "$python" >/dev/null || stop "$python not found; $another"
+    found=$(version_of "$python") || stop "$python does not run; $another"
+    is_wanted "$found" || stop "$python is Python $found, which the book is not tested with; $another"
+    has_venv "$python" ||
+        stop "$python cannot make environments; install its venv module: apt install python$found-venv"
+elif [ -f .venv/made.json ] && is_wanted "$(version_of .venv/bin/python)"; then
+    python=.venv/bin/python
 else
-    rm -rf .venv # whatever an interrupted installation left
-    # The CPU build of PyTorch needs 4 GB installed (measured) and room for pip's downloads and
-    # cache. PyTorch's default build for Linux brings several GB of CUDA libraries (estimated).
-    case $requirements in
-        .binder/*) needed=8 hint= ;;
-        *) needed=16 hint=', or take the CPU build: make REQUIREMENTS=.binder/requirements.txt' ;;
-    esac
-    free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1024 / 1024) }')
-    [ "$free" -ge "$needed" ] ||
-        stop "only $free GB free in $PWD, the installation needs $needed GB; make room$hint"
-    echo "Installing into .venv, once; this takes a few minutes."
-    "$python" -m venv .venv
-    show=--progress-bar=on
+    seen=
+    for version in $versions 3 ''; do
+        found=$(version_of "python$version") || continue
+        if ! is_wanted "$found"; then
+            seen="$seen; python$version is Python $found"
+        elif has_venv "python$version"; then
+            python=python$version
+            break
+        else
+            seen="$seen; python$version has no venv module: apt install python$found-venv"
+        fi
+    done
+    [ -n "$python" ] ||
+        stop "found none of Python $versions$seen. Install one (apt install python3 python3-venv; \
+brew install python@3.13; or https://www.python.org/downloads), or say where it is: \
+make PYTHON=/path/to/python"
 fi
-# Wheels only, so that a compiler is never needed; a platform without them fails at once.
-.venv/bin/pip install --disable-pip-version-check "$show" --only-binary :all: -r "$requirements" ||
-    stop "the installation failed (network, disk, or no wheel for this machine: see above); try again"
-.venv/bin/pip install --disable-pip-version-check --quiet --no-deps --editable . ||
-    stop "the package in code/ could not be installed, see above"
-echo "$wanted" >"$stamp"
+exec "$python" -I tools/environment.py "$@"

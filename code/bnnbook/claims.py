@@ -6,16 +6,22 @@ A chapter never types a result.  It claims it::
 
 and the prose quotes it with ``{glue:text}`wine_rmse` ``.  If a change of code, data or packages
 moves the number out of its range, the chapter stops, and with it the tests and the build.
+
+A reader who runs a chapter may change whatever they like: there, a number that leaves its range is
+shown as such, and the next cells run.  The environment variable ``BNNBOOK_CLAIMS=stop``, which
+tests and build set, makes the difference.
 """
 
 from __future__ import annotations
 
 import html
 import math
+import os
 
 from IPython.display import display
 
 CLAIM_MIME = "application/vnd.bnnbook.claim+json"
+STOP = ("BNNBOOK_CLAIMS", "stop")
 
 
 class ClaimError(Exception):
@@ -42,7 +48,8 @@ def claim(name: str, value: float, *, within: tuple[float, float], fmt: str = ".
     ValueError
         If the name or the range makes no sense.
     ClaimError
-        If the value is not finite or outside its range.
+        If the value is not finite or outside its range, and ``BNNBOOK_CLAIMS=stop`` is set;
+        otherwise the output says so.
     """
     low, high = within
     if not name.isidentifier():
@@ -51,19 +58,31 @@ def claim(name: str, value: float, *, within: tuple[float, float], fmt: str = ".
         raise ValueError(f"claim {name!r}: within={within!r} is no range; give (low, high)")
     value = float(value)
     text, low_text, high_text = (format(v, fmt) for v in (value, low, high))
-    if not (math.isfinite(value) and low <= value <= high):
+    broken = not (math.isfinite(value) and low <= value <= high)
+    if broken and os.environ.get(STOP[0]) == STOP[1]:
         raise ClaimError(
             f"claim {name!r}: {value!r} is not within {low!r} to {high!r}; either the computation "
             "changed, or the range is too narrow: find out which before you touch either"
         )
+    shown = (
+        f"<code>{html.escape(name)}</code> = <strong>{text}</strong> "
+        f"(claimed: {low_text} to {high_text})"
+    )
+    if broken:
+        shown += "<br>Out of its range here: the sentence that quotes this number no longer holds."
     display(
         {
             # myst-nb takes the prose's text from text/plain, and reads it as a literal: unquoted,
             # 0.40 would become 0.4.  A notebook shows the HTML.
             "text/plain": repr(text),
-            "text/html": f'<div class="claim"><code>{html.escape(name)}</code> = '
-            f"<strong>{text}</strong> (claimed: {low_text} to {high_text})</div>",
-            CLAIM_MIME: {"name": name, "value": value, "text": text, "low": low, "high": high},
+            "text/html": f'<div class="{"claim broken" if broken else "claim"}">{shown}</div>',
+            CLAIM_MIME: {
+                "name": name,
+                "value": value if math.isfinite(value) else None,  # JSON has no other numbers
+                "text": text,
+                "low": low,
+                "high": high,
+            },
         },
         raw=True,
         # The key by which myst-nb finds glued outputs.

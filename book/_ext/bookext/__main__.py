@@ -10,45 +10,46 @@ import atexit
 import gc
 import os
 import shutil
-import subprocess
 import sys
 
 from jupyter_book.sphinx import build_sphinx
 
-from .execution import cached_record, open_cache, prepare_cache
-from .pages import ROOT, chapters
-from .printing import SITE, BrowserMissing, chromium, find_browser, make_epub, make_pdf
+from .execution import cached_record, open_cache, prepare_cache, run, side_by_side, summary
+from .pages import ROOT, Page, chapters
 
-OTHER_FORMS = {"pdf": make_pdf, "epub": make_epub}
+BUILD = ROOT / "_build"
+FORMS = ("pdf", "epub")
 
 
 def execute_chapters() -> None:
-    """Let the tests execute, in parallel, the chapters that are not in the cache."""
+    """Execute the chapters that are not in the cache, several side by side."""
     prepare_cache()
-    if count := len(not_executed()):
-        # A chapter may take 1 GB: no more than four at a time, however many cores there are.
-        workers = min(count, os.cpu_count() or 1, 4)
-        command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist=loadgroup"]
-        if subprocess.run([*command, "tests/test_chapters.py"], cwd=ROOT).returncode:
-            sys.exit("error: a chapter failed, see above; the book was not built")
-        # Otherwise Sphinx would execute them, one by one, unmeasured and unchecked.
-        if names := not_executed():
-            sys.exit(f"error: {', '.join(names)} changed during execution; call `make book` again")
+    todo = not_executed()
+    if not todo:
+        return
+    many = "1 chapter" if len(todo) == 1 else f"{len(todo)} chapters"
+    print(f"Executing {many}; all of them take five to ten minutes on two cores.", flush=True)
+    failed = side_by_side(lambda page: summary(run(page, open_cache()).record), todo)
+    if failed:
+        sys.exit("\n".join(["", *failed, "error: see above; the book was not built"]))
+    # Otherwise Sphinx would execute them, one by one, unmeasured and unchecked.
+    if names := [page.name for page in not_executed()]:
+        sys.exit(f"error: {', '.join(names)} changed during execution; call `make book` again")
 
 
-def not_executed() -> list[str]:
-    """Name the chapters that are not in the cache as they and the package now are."""
+def not_executed() -> list[Page]:
+    """List the chapters that are not in the cache as they and the package now are."""
     cache = open_cache()
-    return [page.name for page in chapters() if cached_record(page, cache) is None]
+    return [page for page in chapters() if cached_record(page, cache) is None]
 
 
 def build_pages(everything: bool, builder: str = "html") -> None:
     """Do what `jupyter-book build` does, without its banners; a warning is an error."""
     # Not shared: a page that one builder has read would be up to date for the other.
-    doctrees = SITE.with_name(f".doctrees_{builder}")
+    doctrees = BUILD / f".doctrees_{builder}"
     failed = build_sphinx(
         ROOT,
-        SITE.with_name(builder),
+        BUILD / builder,
         builder=builder,
         doctreedir=doctrees,
         noconfig=True,
@@ -68,27 +69,36 @@ def build_pages(everything: bool, builder: str = "html") -> None:
         sys.exit(f"error: the book was not built; see the warnings above ({failed!r})")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do what the command line asks for."""
+    forms = [name for name in FORMS if name in sys.argv]
+    if forms:
+        from . import printing  # it needs Playwright, which readers of the pages need not have
+
+        try:
+            printing.find_browser()
+        except printing.BrowserMissing as error:
+            sys.exit(f"error: {error}")  # before the minutes that the chapters may take
+    execute_chapters()
     # What a build makes lives to its end.  To look for garbage takes a sixth of its time, and the
     # interpreter's last look, at all that there is, another second.
     gc.disable()
     atexit.register(gc.freeze)
-    forms = [name for name in OTHER_FORMS if name in sys.argv]
-    if forms:
-        try:
-            find_browser()
-        except BrowserMissing as error:
-            sys.exit(f"error: {error}")  # before the minutes that the chapters may take
-    execute_chapters()
     if "links" in sys.argv:
         build_pages(everything=False, builder="linkcheck")
-        sys.exit()
+        return
     build_pages(everything="--all" in sys.argv)
     if not forms:
-        print(f"The book is built: open file://{SITE}/index.html or run `make serve`.")
+        index = (BUILD / "html" / "index.html").as_uri()
+        print(f"The book is built: open {index} or run `make serve`.")
     for name in forms:
-        target = SITE.with_name(f"bayesian_neural_networks.{name}")
+        target = BUILD / f"bayesian_neural_networks.{name}"
         print(f"Putting the pages into one {name.upper()}; this takes about a minute.", flush=True)
-        with chromium() as browser:
-            OTHER_FORMS[name](target, browser)
+        make = {"pdf": printing.make_pdf, "epub": printing.make_epub}[name]
+        with printing.chromium() as browser:
+            make(target, browser)
         print(f"The book is in {target}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,16 +1,19 @@
-"""Executes chapters under limits and keeps the results in the cache that the build reads.
+"""Executes chapters and keeps the results in the cache that the build of the pages reads.
 
-The tests execute (in parallel, which Sphinx cannot do for notebooks); the build only reads.
-What is in the cache has passed every check of its chapter.
+Several side by side, which Sphinx cannot do for notebooks.  What is in the cache has passed every
+check of its chapter.
 """
 
 import functools
 import hashlib
+import json
 import os
 import platform
 import shutil
-import threading
+import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,33 +22,52 @@ from importlib.metadata import version
 from logging import CRITICAL, getLogger
 from pathlib import Path
 
-import psutil
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from jupyter_cache.cache.db import NbCacheRecord
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 
 from .pages import LIMITS, ROOT, Page
+from .watch import FRAMEWORKS, ONE_THREAD, Watch, frameworks_mb, slowness
 
 CACHES = ROOT / "_build" / ".jupyter_cache"
 CLAIM_TYPE = "application/vnd.bnnbook.claim+json"
 PACKAGES = ("numpy", "scikit-learn", "tensorflow", "tensorflow-probability", "torch", "torchbnn")
 
-# Chapters run side by side: one thread each, or they fight for the cores and timings mean nothing.
-# One arena of memory, too: with one for each of TensorFlow's idle threads the peak is luck.
-ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "TF_NUM_INTRAOP_THREADS",
-        "TF_NUM_INTEROP_THREADS",
-        "MALLOC_ARENA_MAX",
-    ),
-    "1",
-)
+# A chapter that takes so many times what it may has gone wrong, however slow the machine.
+RUNAWAY = 5
+
+# Run as the chapter's last cell, and taken away again.
+REPORT = f"""
+import json, sys
+print(json.dumps({{
+    "package": getattr(sys.modules.get("bnnbook"), "__file__", None),
+    "frameworks": [name for name in {FRAMEWORKS!r} if name in sys.modules],
+}}))
+"""
+
+# Where chapters find their settings and keep theirs: a reader's own must not change a result.
+HOME = ROOT / "_build" / "home"
+# The same for what a reader may have set for other programs.
+FOREIGN = {
+    "IPYTHONDIR",
+    "KERAS_BACKEND",
+    "KERAS_HOME",
+    "MATPLOTLIBRC",
+    "MPLBACKEND",
+    "MPLCONFIGDIR",
+    "PYTHONHOME",
+    "PYTHONOPTIMIZE",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONWARNINGS",
+    "TF_USE_LEGACY_KERAS",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+}
 
 
 class ChapterError(Exception):
@@ -64,16 +86,16 @@ class Run:
 def cache_folder() -> Path:
     """Name the cache after everything but the chapter itself that its outputs depend on.
 
-    jupyter-cache compares the code cells only: without this, a change of the package, the data or
-    the requirements would leave stale outputs.
+    jupyter-cache compares the code cells only: without this, a change of the package, the data, the
+    packages or Python would leave stale outputs.
     """
-    digest = hashlib.sha256()
     sources = sorted(
         path
         for path in (ROOT / "code").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path)
     )
-    for path in [*sources, ROOT / "requirements.txt"]:
+    digest = hashlib.sha256(f"{platform.python_version()} {version('torch')}".encode())
+    for path in [*sources, ROOT / "requirements.txt", ROOT / "constraints.txt"]:
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return CACHES / digest.hexdigest()[:16]
 
@@ -143,7 +165,7 @@ def run(page: Page, cache: JupyterCacheAbstract) -> Run:
     found = cached_run(page, cache)
     if found:
         return found
-    limits = {name: page.options[name] for name in LIMITS}
+    limits = {name: RUNAWAY * page.options[name] for name in LIMITS}
     result = execute(page.notebook(), page.name, page.path.parent, **limits)
     problems = noise(result.notebook, page.name)
     if not result.record["claims"]:
@@ -158,11 +180,80 @@ def run(page: Page, cache: JupyterCacheAbstract) -> Run:
     return result
 
 
+def side_by_side(work: Callable[[Page], str], pages: list[Page]) -> list[str]:
+    """Do something with each chapter, as many at a time as there are cores, and say how it goes.
+
+    Parameters
+    ----------
+    work : callable
+        Takes a page, returns what is to be said of it, and raises `ChapterError` if it fails.
+    pages : list of Page
+        The chapters.
+
+    Returns
+    -------
+    list of str
+        What failed.
+    """
+
+    def one(page: Page) -> str:
+        print(f"{page.path.stem}: starts", flush=True)
+        try:
+            said, failure = work(page), ""
+        except ChapterError as error:
+            said, failure = "failed", str(error)
+        print(f"{page.path.stem}: {said}", flush=True)
+        return failure
+
+    # A chapter may take 1 GB: no more than four at a time, however many cores there are.
+    pool = ThreadPoolExecutor(min(len(pages), os.cpu_count() or 1, 4))
+    try:
+        return [failure for failure in pool.map(one, pages) if failure]
+    except KeyboardInterrupt:
+        print("\nInterrupted; the chapters that were executed are kept.", file=sys.stderr)
+        # Kernels end when the process that started them is gone; threads would be waited for.
+        os._exit(130)
+
+
+def summary(record: dict) -> str:
+    """Say in a few words what an execution took."""
+    claims = len(record["claims"])
+    return f"{record['seconds']} s, {record['peak_memory_mb']} MB, {claims} claims kept"
+
+
 def execute(
-    notebook: NotebookNode, name: str, cwd: Path, time_limit_s: float, memory_limit_mb: float
+    notebook: NotebookNode,
+    name: str,
+    cwd: Path,
+    time_limit_s: float,
+    memory_limit_mb: float,
+    strict: bool = True,
 ) -> Run:
-    """Execute a notebook in a fresh kernel, within limits for the whole of it."""
+    """Execute a notebook in a fresh kernel, and stop it when it exceeds what is given here.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        Left as it is.
+    name : str
+        How messages call it.
+    cwd : Path
+        Where it runs.
+    time_limit_s : float
+        Seconds of the machine of the limits: a slow one gets more.
+    memory_limit_mb : float
+        MB of 2**20 bytes, kernel and child processes together.
+    strict : bool
+        Whether a claim out of its range, or an error, ends the execution; if not, the next cells
+        run, as for a reader.
+
+    Raises
+    ------
+    ChapterError
+        If it fails, or computes with another copy of the package.
+    """
     notebook = deepcopy(notebook)
+    notebook.cells.append(new_code_cell(REPORT))
     log = getLogger(__name__)
     log.setLevel(CRITICAL)  # nbclient logs what ChapterError says anyway
     position = 0
@@ -180,12 +271,14 @@ def execute(
         shutdown_kernel="immediate",
         extra_arguments=["--log-level=ERROR"],  # the kernel's own remarks on its connection
         on_cell_start=remember,
+        allow_errors=not strict,
     )
-    watch = Watch(time_limit_s, memory_limit_mb)
+    slow = slowness()
+    watch = Watch(time_limit_s * slow, memory_limit_mb)
     client.on_notebook_start = lambda notebook: watch.start(client.km.provisioner.pid)
     started = time.monotonic()
     try:
-        client.execute(env=os.environ | ONE_THREAD)
+        client.execute(env=kernel_environment(strict))
     except CellExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"
         raise ChapterError(describe(notebook, name, position, reason)) from None
@@ -194,9 +287,14 @@ def execute(
         raise ChapterError(describe(notebook, name, position, reason)) from None
     finally:
         watch.stop()
+    seconds = time.monotonic() - started
+    report = json.loads(notebook.cells.pop().outputs[0].text)
+    check_origin(report["package"], name)
     record = {
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(seconds, 1),
+        "slowness": round(slow, 2),
         "peak_memory_mb": round(watch.peak_mb),
+        "added_memory_mb": round(watch.peak_own_mb - frameworks_mb(tuple(report["frameworks"]))),
         "claims": take_claims(notebook),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {package: version(package) for package in PACKAGES},
@@ -206,58 +304,42 @@ def execute(
     return Run(notebook, record, cached=False)
 
 
-class Watch:
-    """A thread that measures a process tree and kills it when it exceeds its limits."""
+def kernel_environment(strict: bool) -> dict[str, str]:
+    """Return the variables of a chapter's kernel: nothing that is set for other programs."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    claims = {"BNNBOOK_CLAIMS": "stop"} if strict else {}
+    # No graphics card, if there is one: another processor computes other digits.
+    return kept | ONE_THREAD | claims | {"HOME": str(HOME), "CUDA_VISIBLE_DEVICES": "-1"}
 
-    def __init__(self, time_limit_s: float, memory_limit_mb: float) -> None:
-        self.time_limit_s = time_limit_s
-        self.memory_limit_mb = memory_limit_mb
-        self.peak_mb = 0.0
-        self.verdict = ""
-        self._members: set[psutil.Process] = set()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def start(self, pid: int) -> None:
-        """Begin to watch the process `pid` and all its descendants."""
-        self._root = psutil.Process(pid)
-        self._thread.start()
+def check_origin(package: str | None, name: str) -> None:
+    """Refuse what was computed with another copy of the package than this repository's."""
+    if package and not Path(package).resolve().is_relative_to((ROOT / "code").resolve()):
+        raise ChapterError(
+            f"{name}: imported bnnbook from {Path(package).parent}, not from {ROOT / 'code'}, so "
+            "nothing was kept; delete .venv and call `make` again"
+        )
 
-    def stop(self) -> None:
-        """End the watch and whatever is left of the process tree."""
-        self._done.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._kill()
 
-    def _watch(self) -> None:
-        deadline = time.monotonic() + self.time_limit_s
-        while not self._done.wait(0.1):
-            with suppress(psutil.NoSuchProcess):
-                self._members |= {self._root, *self._root.children(recursive=True)}
-            self.peak_mb = max(self.peak_mb, self._memory_mb())
-            if self.peak_mb > self.memory_limit_mb:
-                self.verdict = (
-                    f"peak memory of {self.peak_mb:.0f} MB above the chapter's limit of "
-                    f"{self.memory_limit_mb} MB"
-                )
-            elif time.monotonic() > deadline:
-                self.verdict = f"still running at the chapter's limit of {self.time_limit_s} s"
-            if self.verdict:
-                self._kill()
-                return
+def exceeded(page: Page, record: dict) -> list[str]:
+    """Say which of its limits the chapter's execution exceeded: the project's own checks.
 
-    def _memory_mb(self) -> float:
-        total = 0
-        for process in self._members:
-            with suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss
-        return total / 2**20  # as the limits of containers, and so Binder's, count
-
-    def _kill(self) -> None:
-        for process in self._members:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+    They fail the tests where `CI` is set; a reader finds them on the page of status.
+    """
+    found = []
+    seconds = record["seconds"] / record["slowness"]
+    if seconds > page.options["time_limit_s"]:
+        found.append(
+            f"{record['seconds']} s on a machine {record['slowness']} times as slow as the one of "
+            f"the limits: {seconds:.0f} s of {page.options['time_limit_s']} s"
+        )
+    if record["added_memory_mb"] > page.options["memory_limit_mb"]:
+        found.append(
+            f"{record['added_memory_mb']} MB beside its frameworks, of "
+            f"{page.options['memory_limit_mb']} MB"
+        )
+    return found
 
 
 def describe(notebook: NotebookNode, name: str, index: int, reason: str) -> str:

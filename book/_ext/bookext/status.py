@@ -9,7 +9,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from .execution import cached_record, open_cache
+from .execution import cached_record, exceeded, open_cache
 from .pages import Page, chapters
 
 
@@ -47,16 +47,21 @@ def summary(records: dict[Page, dict]) -> list[str]:
 def execution_table(records: dict[Page, dict]) -> list[str]:
     """List the chapters."""
     lines = [
-        "| Chapter | Run time (s) | Peak memory (MB) | Claims checked | Executed (UTC) |",
-        "|:--|--:|--:|--:|:--|",
+        "| Chapter | Run time (s) | Peak memory (MB) | Its own (MB) | Claims | Executed (UTC) |",
+        "|:--|--:|--:|--:|--:|:--|",
     ]
     for page, record in records.items():
         date = datetime.fromisoformat(record["date"])
         lines.append(
             f"| [](/{page.name}) | {record['seconds']:.1f} | {record['peak_memory_mb']} "
-            f"| {len(record['claims'])} | {date:%Y-%m-%d %H:%M} |"
+            f"| {record['added_memory_mb']} | {len(record['claims'])} | {date:%Y-%m-%d %H:%M} |"
         )
-    return lines
+    notes = [
+        f"- [](/{page.name}) took more than the project allows itself: {note}."
+        for page, record in records.items()
+        for note in exceeded(page, record)
+    ]
+    return [*lines, "", *notes]
 
 
 def package_tables(records: dict[Page, dict]) -> list[str]:

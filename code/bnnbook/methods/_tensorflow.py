@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 
 
@@ -32,6 +32,11 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # "Could not find cuda drivers" is logged while the libraries load, before any setting counts.
 with _silent_stderr():
+    # Where PyTorch is built for graphics cards, it brings this compiler; loaded after TensorFlow,
+    # which contains other versions of the same functions, it would crash the process.
+    with suppress(ImportError):
+        import triton  # noqa: F401
+
     import tensorflow as tf
     import tensorflow_probability as tfp
     import tf_keras
