@@ -14,8 +14,8 @@ from pathlib import Path
 
 from nbclient import NotebookClient
 
-from bookext.execution import Watch
 from bookext.pages import ROOT, Page, chapters
+from bookext.watch import Watch
 
 from .process import MeasurementError, environment
 

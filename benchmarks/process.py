@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 
-from bookext.execution import ONE_THREAD, Watch
 from bookext.pages import ROOT
+from bookext.watch import ONE_THREAD, Watch
 
 
 class MeasurementError(Exception):

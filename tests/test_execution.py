@@ -98,7 +98,10 @@ def test_limits_are_no_failure_but_are_noticed(tmp_path: Path) -> None:
 
 def test_memory_is_counted_from_the_frameworks(tmp_path: Path) -> None:
     """What a library takes by itself is not the chapter's; what the chapter fills is."""
-    cells = "import pandas\nimport scipy.stats", "x = bytearray(150_000_000)"
+    cells = (
+        "import pandas\nimport scipy.stats",
+        "import time\nx = bytearray(150_000_000)\ntime.sleep(0.5)",
+    )
     few, more = (
         execute(chapter(tmp_path, *cells[:count]).notebook(), "trial", tmp_path, 60, 1000).record
         for count in (1, 2)

@@ -31,7 +31,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from .pages import LIMITS, ROOT, Page
-from .watch import FRAMEWORKS, ONE_THREAD, Watch, frameworks_mb, slowness
+from .watch import FRAMEWORKS, Watch, clean_environment, frameworks_mb, slowness
 
 CACHES = ROOT / "_build" / ".jupyter_cache"
 CLAIM_TYPE = "application/vnd.bnnbook.claim+json"
@@ -48,26 +48,6 @@ print(json.dumps({{
     "frameworks": [name for name in {FRAMEWORKS!r} if name in sys.modules],
 }}))
 """
-
-# Where chapters find their settings and keep theirs: a reader's own must not change a result.
-HOME = ROOT / "_build" / "home"
-# The same for what a reader may have set for other programs.
-FOREIGN = {
-    "IPYTHONDIR",
-    "KERAS_BACKEND",
-    "KERAS_HOME",
-    "MATPLOTLIBRC",
-    "MPLBACKEND",
-    "MPLCONFIGDIR",
-    "PYTHONHOME",
-    "PYTHONOPTIMIZE",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "PYTHONWARNINGS",
-    "TF_USE_LEGACY_KERAS",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-}
 
 
 class ChapterError(Exception):
@@ -278,7 +258,8 @@ def execute(
     client.on_notebook_start = lambda notebook: watch.start(client.km.provisioner.pid)
     started = time.monotonic()
     try:
-        client.execute(env=kernel_environment(strict))
+        claims = {"BNNBOOK_CLAIMS": "stop"} if strict else {}
+        client.execute(env=clean_environment() | claims)
     except CellExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"
         raise ChapterError(describe(notebook, name, position, reason)) from None
@@ -302,15 +283,6 @@ def execute(
         "platform": platform.platform(),
     }
     return Run(notebook, record, cached=False)
-
-
-def kernel_environment(strict: bool) -> dict[str, str]:
-    """Return the variables of a chapter's kernel: nothing that is set for other programs."""
-    HOME.mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    claims = {"BNNBOOK_CLAIMS": "stop"} if strict else {}
-    # No graphics card, if there is one: another processor computes other digits.
-    return kept | ONE_THREAD | claims | {"HOME": str(HOME), "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def check_origin(package: str | None, name: str) -> None:

@@ -21,6 +21,8 @@ from contextlib import suppress
 import numpy as np
 import psutil
 
+from .pages import ROOT
+
 # Chapters run side by side: one thread each, or they fight for the cores and timings mean nothing.
 # One arena of memory, too: with one for each of TensorFlow's idle threads the peak is luck.
 ONE_THREAD = dict.fromkeys(
@@ -34,6 +36,26 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
+# Where chapters find and keep settings: a reader's own must not change a result.
+HOME = ROOT / "_build" / "home"
+# The same for what a reader may have set for other programs.
+FOREIGN = {
+    "IPYTHONDIR",
+    "KERAS_BACKEND",
+    "KERAS_HOME",
+    "MATPLOTLIBRC",
+    "MPLBACKEND",
+    "MPLCONFIGDIR",
+    "PYTHONHOME",
+    "PYTHONOPTIMIZE",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONWARNINGS",
+    "TF_USE_LEGACY_KERAS",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+}
+
 # What the computation in `slowness` took on the machine on which the limits were chosen.
 SMALL_COMPUTATION_S = 0.0102
 # What a chapter may import that takes memory before it computes anything.
@@ -70,6 +92,14 @@ def slowness() -> float:
     return statistics.median(once() for _ in range(9)) / SMALL_COMPUTATION_S
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the variables of a chapter's process: nothing that is set for other programs."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    # No graphics card, if there is one: another processor computes other digits.
+    return kept | ONE_THREAD | {"HOME": str(HOME), "CUDA_VISIBLE_DEVICES": "-1"}
+
+
 @functools.cache
 def frameworks_mb(names: tuple[str, ...]) -> float:
     """Memory of its own of a kernel that has imported these modules and done nothing, in MB.
@@ -83,7 +113,7 @@ def frameworks_mb(names: tuple[str, ...]) -> float:
     program = f"import {imports}; print(flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", program],
-        env=os.environ | ONE_THREAD,
+        env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as process:
