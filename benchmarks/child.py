@@ -21,7 +21,8 @@ def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 def peak_mb() -> float:
     """Return the largest resident memory of this process so far, in MB of 2**20 bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, kilobytes here
 
 
 def start_up(source: str) -> dict:

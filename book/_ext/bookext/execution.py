@@ -37,8 +37,8 @@ CACHES = ROOT / "_build" / ".jupyter_cache"
 CLAIM_TYPE = "application/vnd.bnnbook.claim+json"
 PACKAGES = ("numpy", "scikit-learn", "tensorflow", "tensorflow-probability", "torch", "torchbnn")
 
-# A chapter that takes so many times what it may has gone wrong, however slow the machine.
-RUNAWAY = 5
+# A chapter that takes so many times what it may, libraries included, has gone wrong on any machine.
+RUNAWAY = 6
 
 # Run as the chapter's last cell, and taken away again.
 REPORT = f"""
@@ -177,12 +177,12 @@ def side_by_side(work: Callable[[Page], str], pages: list[Page]) -> list[str]:
     """
 
     def one(page: Page) -> str:
-        print(f"{page.path.stem}: starts", flush=True)
+        say(f"{page.path.stem}: starts")
         try:
             said, failure = work(page), ""
         except ChapterError as error:
             said, failure = "failed", str(error)
-        print(f"{page.path.stem}: {said}", flush=True)
+        say(f"{page.path.stem}: {said}")
         return failure
 
     # A chapter may take 1 GB: no more than four at a time, however many cores there are.
@@ -193,6 +193,11 @@ def side_by_side(work: Callable[[Page], str], pages: list[Page]) -> list[str]:
         print("\nInterrupted; the chapters that were executed are kept.", file=sys.stderr)
         # Kernels end when the process that started them is gone; threads would be waited for.
         os._exit(130)
+
+
+def say(line: str) -> None:
+    """Print a line in one piece: several threads do."""
+    print(f"{line}\n", end="", flush=True)
 
 
 def summary(record: dict) -> str:

@@ -11,8 +11,9 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# What a chapter may use unless its front matter says otherwise (`bnnbook: memory_limit_mb: ...`).
-LIMITS = {"time_limit_s": 240, "memory_limit_mb": 1000}
+# What a chapter may use unless its front matter says otherwise (`bnnbook: memory_limit_mb: ...`):
+# seconds on the machine of the limits, and MB beside the libraries that it imports.
+LIMITS = {"time_limit_s": 240, "memory_limit_mb": 400}
 
 
 @dataclass(frozen=True)

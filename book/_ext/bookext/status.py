@@ -1,4 +1,7 @@
-"""The directive `{book-status}`: what the last execution of each chapter took, as tables."""
+"""The directive `{book-status}`: what the last execution of each chapter took, as tables.
+
+`{book-environments}` shows where else the book was executed, and what came out otherwise there.
+"""
 
 import os
 from collections import defaultdict
@@ -9,13 +12,15 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from . import survey
 from .execution import cached_record, exceeded, open_cache
 from .pages import Page, chapters
 
 
 def setup(app: Sphinx) -> None:
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("book-status", BookStatus)
+    app.add_directive("book-environments", BookEnvironments)
 
 
 class BookStatus(SphinxDirective):
@@ -30,6 +35,56 @@ class BookStatus(SphinxDirective):
         parent = nodes.container()
         self.state.nested_parse(StringList(lines, source="book-status"), 0, parent)
         return parent.children
+
+
+class BookEnvironments(SphinxDirective):
+    """Writes what `make survey` has kept."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the tables."""
+        self.env.note_dependency(str(survey.STORED))
+        stored = survey.read_stored()
+        lines = [*environment_table(stored), "", *size_table(stored)]
+        parent = nodes.container()
+        self.state.nested_parse(StringList(lines, source="book-environments"), 0, parent)
+        return parent.children
+
+
+def environment_table(stored: dict[str, dict]) -> list[str]:
+    """List the environments; the first is what the others are compared with."""
+    lines = [
+        "| Environment | Python | PyTorch | Date | Minutes | Largest memory (MB) | Claims "
+        "| Read otherwise | Largest move (% of range) | Out of range |",
+        "|:--|:--|:--|:--|--:|--:|--:|--:|--:|--:|",
+    ]
+    base = next(iter(stored.values()), {"claims": {}})["claims"]
+    for name, found in stored.items():
+        where, chapters = found["environment"], found["chapters"].values()
+        others = survey.moved(found["claims"], base)
+        cells = (
+            name,
+            where["python"],
+            where["torch"],
+            where["date"],
+            f"{sum(chapter['seconds'] for chapter in chapters) / 60:.1f}",
+            max(chapter["peak_memory_mb"] for chapter in chapters),
+            found["made"],
+            len(others),
+            f"{100 * survey.largest_move(others, base)[0]:.1f}",
+            len(survey.out_of_range(found["claims"])),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def size_table(stored: dict[str, dict]) -> list[str]:
+    """Say of what the installation consists: the ten largest packages of each environment size."""
+    lines = []
+    for name, found in list(stored.items())[:2]:
+        sizes = found["environment"]["installed_mb"]
+        largest = ", ".join(f"{package} {size:,}" for package, size in list(sizes.items())[:10])
+        lines += [f"- {name}: {sum(sizes.values()):,} MB, of which {largest}."]
+    return lines
 
 
 def summary(records: dict[Page, dict]) -> list[str]:

@@ -1,8 +1,9 @@
-"""Executes all chapters in this environment and compares their claims with another's.
+"""Executes all chapters in this environment and notes which claims come out otherwise.
 
-`python -m bookext.survey NAME` notes in `benchmarks/environments.json`, under that name, what came
-out with another Python, another build of PyTorch, other vector units; the page of status shows it.
-A claim that leaves its range, or a cell that fails, does not stop a chapter here: all are wanted.
+`python -m bookext.survey NAME` keeps the result in `benchmarks/environments.json` under that name:
+another Python, another build of PyTorch, other vector units.  The first one is what all others are
+compared with, and the page of status shows them.  A claim that leaves its range, or a cell that
+fails, does not stop a chapter here: all are wanted.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import os
 import platform
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 
 from .execution import RUNAWAY, Run, describe, execute, noise, side_by_side, summary
 from .pages import LIMITS, ROOT, Page, chapters
 
 STORED = ROOT / "benchmarks" / "environments.json"
-# What switches vector units, or other ways to compute the same, off.
+# What switches wider vector units off, or other ways to compute the same.
 SWITCHES = (
     "ATEN_CPU_CAPABILITY",
     "MKL_ENABLE_INSTRUCTIONS",
@@ -32,51 +33,58 @@ SWITCHES = (
 
 
 def survey(pages: list[Page]) -> dict:
-    """Execute the chapters, as many side by side as there are cores, at most four.
+    """Execute the chapters, and describe what came out and where.
 
     Returns
     -------
     dict
-        The environment, and for each chapter what it took, its claims and its failures.
+        "environment"; for each of the "chapters" what it took and its first "failure", if any; the
+        "claims": text, value, low and high of each.
     """
-    found = {}
+    found, claims = {}, {}
 
     def one(page: Page) -> str:
         limits = {name: RUNAWAY * page.options[name] for name in LIMITS}
         run = execute(page.notebook(), page.name, page.path.parent, **limits, strict=False)
-        record = run.record
         found[page.path.stem] = {
-            "seconds": round(record["seconds"] / record["slowness"], 1),
-            "peak_memory_mb": record["peak_memory_mb"],
-            "added_memory_mb": record["added_memory_mb"],
-            "claims": {claim["name"]: claim["text"] for claim in record["claims"]},
-            "out_of_range": [claim["name"] for claim in record["claims"] if not holds(claim)],
+            # As on the machine of the limits.
+            "seconds": round(run.record["seconds"] / run.record["slowness"], 1),
+            "peak_memory_mb": run.record["peak_memory_mb"],
+            "added_memory_mb": run.record["added_memory_mb"],
             "failure": failure(run, page),
         }
-        return summary(record)
+        for claim in run.record["claims"]:
+            claims[claim["name"]] = [claim[key] for key in ("text", "value", "low", "high")]
+        return summary(run.record)
 
-    failed = side_by_side(one, pages)
-    if failed:
+    if failed := side_by_side(one, pages):
         sys.exit("\n".join(["", *failed]))
-    ordered = {page.path.stem: found[page.path.stem] for page in pages}
-    return {"environment": environment(), "chapters": ordered}
+    return {
+        "environment": environment(),
+        "chapters": {page.path.stem: found[page.path.stem] for page in pages},
+        "claims": claims,
+    }
 
 
 def environment() -> dict:
-    """Describe what the claims may depend on."""
+    """Describe what the claims may depend on, and how large it is."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "python": platform.python_version(),
         "torch": version("torch"),
-        "build": "CPU" if "+cpu" in version("torch") else "default",
         "machine": f"{platform.system()} {platform.machine()}",
         "switches": {name: os.environ[name] for name in SWITCHES if name in os.environ},
+        "installed_mb": installed_mb(),
     }
 
 
-def holds(claim: dict) -> bool:
-    """Whether a claim is within its range; what is no number is not."""
-    return claim["value"] is not None and claim["low"] <= claim["value"] <= claim["high"]
+def installed_mb() -> dict[str, int]:
+    """Size of each installed package's files, in MB, the largest first, without Python's caches."""
+    sizes = {
+        package.name: sum(file.size or 0 for file in package.files or ()) >> 20
+        for package in distributions()
+    }
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
 def failure(run: Run, page: Page) -> str:
@@ -93,47 +101,73 @@ def failure(run: Run, page: Page) -> str:
     return next(iter([*found, *noise(run.notebook, page.name)]), "")
 
 
-def moved(found: dict, base: dict) -> dict[str, tuple[str, str]]:
-    """Find the claims whose quoted text is another one, or missing on one side: was and is."""
-    was, now = all_claims(base), all_claims(found)
-    return {
-        name: (was.get(name, "missing"), now.get(name, "missing"))
-        for name in {**was, **now}
-        if was.get(name) != now.get(name)
-    }
+def out_of_range(claims: dict[str, list]) -> list[str]:
+    """Name the claims that do not hold; what is no number does not."""
+    return [
+        name
+        for name, (_, value, low, high) in claims.items()
+        if value is None or not low <= value <= high
+    ]
 
 
-def all_claims(found: dict) -> dict[str, str]:
-    """Collect the quoted texts of all chapters."""
-    return {
-        name: text
-        for chapter in found["chapters"].values()
-        for name, text in chapter["claims"].items()
-    }
+def moved(claims: dict[str, list], base: dict[str, list]) -> dict[str, list]:
+    """Return the claims whose text is not that of the base, or that the base does not make."""
+    return {name: claim for name, claim in claims.items() if claim[0] != base.get(name, [None])[0]}
+
+
+def largest_move(claims: dict[str, list], base: dict[str, list]) -> tuple[float, str]:
+    """Find the claim that moved by most, as a share of its range: the share, and its name."""
+    shares = [
+        (abs(value - base[name][1]) / (high - low), name)
+        for name, (_, value, low, high) in claims.items()
+        if name in base and None not in (value, base[name][1])
+    ]
+    return max(shares, default=(0.0, ""))
+
+
+def report(name: str, found: dict, base: dict[str, list]) -> list[str]:
+    """Say in lines what a survey found."""
+    others = moved(found["claims"], base)
+    share, largest = largest_move(others, base)
+    lines = [
+        f"{name}: {len(found['claims'])} claims, {len(others)} read otherwise than those of the "
+        f"first environment; {largest or 'none'} moved most, by {share:.0%} of its range"
+    ]
+    lines += [f"  {chapter['failure']}" for chapter in found["chapters"].values()]
+    lines += [
+        f"  {claim}: {base.get(claim, ['missing'])[0]} -> {text} (range {low} to {high})"
+        for claim, (text, _, low, high) in others.items()
+    ]
+    lines += [f"  out of its range: {claim}" for claim in out_of_range(found["claims"])]
+    return [line for line in lines if line.strip()]
+
+
+def read_stored() -> dict[str, dict]:
+    """Return all that is kept, by name; the first one is the base."""
+    return json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
 
 
 def main() -> None:
-    """Read the command line, execute, print, store."""
+    """Read the command line, execute, print, and keep."""
     parser = argparse.ArgumentParser(prog="python -m bookext.survey", description=__doc__)
     parser.add_argument("name", help="what this environment is called")
-    parser.add_argument("--chapters", nargs="*", help="only these, e.g. crosswalk truck")
-    parser.add_argument("--without-storing", action="store_true", help="only print")
+    parser.add_argument("--chapters", nargs="*", help="only these, and keep nothing")
     given = parser.parse_args()
+    if not given.name.strip():
+        parser.error("the environment needs a name: make survey NAME='Python 3.13'")
     pages = [page for page in chapters() if not given.chapters or page.path.stem in given.chapters]
     found = survey(pages)
-    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
-    print(json.dumps(found["environment"]))
-    failed = False
-    for name, chapter in found["chapters"].items():
-        if chapter["failure"]:
-            print(chapter["failure"])
-        if chapter["out_of_range"]:
-            print(f"{name}: out of range: {', '.join(chapter['out_of_range'])}")
-        failed |= bool(chapter["failure"] or chapter["out_of_range"])
-    if not given.without_storing:
-        stored[given.name] = found
-        STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-    sys.exit(failed)
+    stored = read_stored()
+    first = next(iter(stored), given.name)
+    base = stored.get(first, found)["claims"]
+    print("\n".join(report(given.name, found, base)))
+    failed = out_of_range(found["claims"]) or any(c["failure"] for c in found["chapters"].values())
+    if not given.chapters:
+        found["made"] = len(found["claims"])
+        if given.name != first:
+            found["claims"] = moved(found["claims"], base)
+        STORED.write_text(json.dumps(stored | {given.name: found}, indent=1) + "\n", "utf-8")
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

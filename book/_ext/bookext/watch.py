@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import functools
 import os
-import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
-import numpy as np
 import psutil
 
 from .pages import ROOT
@@ -56,7 +55,7 @@ FOREIGN = {
     "XDG_CONFIG_HOME",
 }
 
-# What the computation in `slowness` took on the machine on which the limits were chosen.
+# What small_computation.py takes on the machine on which the limits were chosen.
 SMALL_COMPUTATION_S = 0.0102
 # What a chapter may import that takes memory before it computes anything.
 FRAMEWORKS = (
@@ -73,23 +72,12 @@ FRAMEWORKS = (
 
 
 def slowness() -> float:
-    """How many times as long things take here and now as on the machine of the limits, alone.
-
-    Measured by a small computation of the kind that chapters make: products of small matrices, an
-    elementwise function, Python's own work.  The median of several, since any single one may be
-    interrupted.
-    """
-    matrix = np.linspace(-1, 1, 2500).reshape(50, 50)
-
-    def once() -> float:
-        start = time.perf_counter()
-        for _ in range(350):
-            np.tanh(matrix @ matrix)
-            sum(i * i for i in range(200))
-        return time.perf_counter() - start
-
-    once()  # the first one finds cold caches
-    return statistics.median(once() for _ in range(9)) / SMALL_COMPUTATION_S
+    """How many times as long things take here and now as on the machine of the limits, alone."""
+    program = Path(__file__).with_name("small_computation.py")
+    done = subprocess.run(
+        [sys.executable, program], env=clean_environment(), capture_output=True, check=True
+    )
+    return float(done.stdout) / SMALL_COMPUTATION_S
 
 
 def clean_environment() -> dict[str, str]:
