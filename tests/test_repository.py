@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -169,96 +168,3 @@ def test_ruff(command: list[str]) -> None:
     done = subprocess.run([ruff, *command, "."], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         pytest.fail(f"{done.stdout}\nmend: make lint", pytrace=False)
-
-
-FAKE_PYTHONS = {
-    "python3.13": "exit 1",  # pyenv leaves commands that are there and do not run
-    "python3.12": 'case "$3" in *ensurepip*) exit 1;; *) echo 3.12;; esac',
-    "python3.11": "exit 1",
-    "python3": "echo 3.9",
-    "python": "echo 2.7",
-}
-
-
-@pytest.mark.parametrize(
-    ("python", "expected"),
-    [
-        ("python3.11-not-here", ["python3.11-not-here not found"]),
-        ("python3", ["python3 is Python 3.9", "make PYTHON=/path/to/python"]),
-        ("python3.13", ["python3.13 does not run"]),
-        ("python3.12", ["install its venv module: apt install python3.12-venv"]),
-        ("", ["none of Python 3.13 3.12 3.11", "python3.12 has no venv module: apt install "]),
-        ("", ["python3 is Python 3.9", "python is Python 2.7", "make PYTHON=/path/to/python"]),
-    ],
-)
-def test_unusable_python_is_named(tmp_path: Path, python: str, expected: list[str]) -> None:
-    message = complaint(set_up(tmp_path, FAKE_PYTHONS, PYTHON=python))
-    assert [text for text in expected if text not in message] == []
-
-
-@pytest.mark.parametrize("missing", ["3.13", "3.13 3.12"])
-def test_the_newest_python_is_taken(tmp_path: Path, missing: str) -> None:
-    said = 'case "$3" in *version*) echo {0};; *) echo taking {0} "$@";; esac'
-    pythons = {
-        f"python{v}": "exit 1" if v in missing else said.format(v) for v in ("3.13", "3.12", "3.11")
-    }
-    done = set_up(tmp_path, pythons)
-    newest = "3.12" if missing == "3.13" else "3.11"
-    last = done.stdout.splitlines()[-1]
-    assert last == f"taking {newest} -I tools/environment.py requirements.txt"
-
-
-def test_full_disk_is_named(tmp_path: Path) -> None:
-    small = "import shutil, types; shutil.disk_usage = lambda path: types.SimpleNamespace(free=3e9)"
-    copy = copied(tmp_path)
-    script = copy / "tools" / "environment.py"
-    script.write_text(script.read_text().replace("\nROOT =", f"\n{small}\nROOT ="))
-    message = complaint(set_up(tmp_path, {"python3.11": f'exec "{sys.executable}" "$@"'}))
-    assert "only 3 GB free" in message
-    assert "needs 8 GB" in message
-
-
-def test_unknown_build_of_pytorch_is_named(tmp_path: Path) -> None:
-    copied(tmp_path)
-    fake = {"python3.11": f'exec "{sys.executable}" "$@"'}
-    message = complaint(set_up(tmp_path, fake, TORCH="gpu"))
-    assert "TORCH=gpu is no build of PyTorch; cpu and cuda are" in message
-
-
-def copied(tmp_path: Path) -> Path:
-    """Copy what the set-up needs."""
-    copy = tmp_path / "copy"
-    if not copy.exists():
-        needed = ["tools/environment.sh", "tools/environment.py", ".binder/requirements.txt"]
-        for name in [*needed, "requirements.txt", "constraints.txt"]:
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            (copy / name).write_text(read(name))
-    return copy
-
-
-def set_up(
-    tmp_path: Path, pythons: dict[str, str], **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the set-up in an empty copy, where no other Pythons are found than these scripts."""
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    for name, body in pythons.items():
-        (commands / name).write_text(f"#!/bin/sh\n{body}\n")
-        (commands / name).chmod(0o755)
-    for name in ("dirname", "sh"):
-        (commands / name).symlink_to(shutil.which(name))
-    return subprocess.run(
-        [commands / "sh", "tools/environment.sh", "requirements.txt"],
-        cwd=copied(tmp_path),
-        env={"PATH": str(commands), **variables},
-        capture_output=True,
-        text=True,
-    )
-
-
-def complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line that a failed set-up ends with."""
-    assert done.returncode
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line

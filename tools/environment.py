@@ -86,13 +86,15 @@ def create(build: str) -> None:
 
 def install(requirements: list[str], build: str, quiet: bool) -> None:
     """Install the pinned packages, and the repository's own code by reference."""
-    pin = re.search(r"^torch==(\S+)$", (ROOT / "requirements.txt").read_text("utf-8"), re.M)[1]
+    # Without a version, the newest: a workflow tries whether the book holds with that, too.
+    listed = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    pin = re.search(r"^torch(?:==(\S+))?$", listed, re.M)[1]
     exact = []
     if build == "cuda":
         # Equal as a text: `==` would also take the build without graphics cards.
-        exact = [f"torch==={pin}"]
-    elif sys.platform == "linux":  # elsewhere, the default build is the small one
-        small_torch(f"torch=={pin}+cpu")
+        exact = [f"torch==={pin}"] if pin else []
+    elif sys.platform == "linux":  # elsewhere, the usual build is the small one
+        small_torch(f"torch=={pin}+cpu" if pin else "torch")
     files = [word for name in requirements for word in ("--requirement", name)]
     show = ["--quiet"] if quiet else ["--progress-bar=on"]
     pip(*show, *files, *exact, "--constraint", "constraints.txt")

@@ -12,7 +12,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from . import survey
+from . import environments
 from .execution import cached_record, exceeded, open_cache
 from .pages import Page, chapters
 
@@ -42,8 +42,8 @@ class BookEnvironments(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make the tables."""
-        self.env.note_dependency(str(survey.STORED))
-        stored = survey.read_stored()
+        self.env.note_dependency(str(environments.STORED))
+        stored = environments.read_stored()
         lines = [*environment_table(stored), "", *size_table(stored)]
         parent = nodes.container()
         self.state.nested_parse(StringList(lines, source="book-environments"), 0, parent)
@@ -60,7 +60,7 @@ def environment_table(stored: dict[str, dict]) -> list[str]:
     base = next(iter(stored.values()), {"claims": {}})["claims"]
     for name, found in stored.items():
         where, chapters = found["environment"], found["chapters"].values()
-        others = survey.moved(found["claims"], base)
+        others = environments.moved(found["claims"], base)
         cells = (
             name,
             where["python"],
@@ -70,8 +70,8 @@ def environment_table(stored: dict[str, dict]) -> list[str]:
             max(chapter["peak_memory_mb"] for chapter in chapters),
             found["made"],
             len(others),
-            f"{100 * survey.largest_move(others, base)[0]:.1f}",
-            len(survey.out_of_range(found["claims"])),
+            f"{100 * environments.largest_move(others, base)[0]:.1f}",
+            len(environments.out_of_range(found["claims"])),
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
