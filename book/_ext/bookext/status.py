@@ -60,7 +60,7 @@ def environment_table(stored: dict[str, dict]) -> list[str]:
     base = next(iter(stored.values()), {"claims": {}})["claims"]
     for name, found in stored.items():
         where, chapters = found["environment"], found["chapters"].values()
-        others = environments.moved(found["claims"], base)
+        claims = found["claims"]
         cells = (
             name,
             where["python"],
@@ -68,10 +68,10 @@ def environment_table(stored: dict[str, dict]) -> list[str]:
             where["date"],
             f"{sum(chapter['seconds'] for chapter in chapters) / 60:.1f}",
             max(chapter["peak_memory_mb"] for chapter in chapters),
-            found["made"],
-            len(others),
-            f"{100 * environments.largest_move(others, base)[0]:.1f}",
-            len(environments.out_of_range(found["claims"])),
+            len(claims),
+            len(environments.moved(claims, base)),
+            f"{100 * environments.largest_move(claims, base)[0]:.0f}",
+            len(environments.out_of_range(claims, base)),
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines

@@ -9,14 +9,13 @@ fails, does not stop a chapter here: all are wanted.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import distributions, version
 
-from .environments import STORED, moved, out_of_range, read_stored, report
+from .environments import out_of_range, read_stored, report, store
 from .execution import RUNAWAY, Run, describe, execute, noise, side_by_side, summary
 from .pages import LIMITS, Page, chapters
 
@@ -54,7 +53,8 @@ def survey(pages: list[Page]) -> dict:
             "failure": failure(run, page),
         }
         for claim in run.record["claims"]:
-            claims[claim["name"]] = [claim[key] for key in ("text", "value", "low", "high")]
+            value = claim["value"] and float(f"{claim['value']:.6g}")
+            claims[claim["name"]] = [claim["text"], value, claim["low"], claim["high"]]
         return summary(run.record)
 
     if failed := side_by_side(one, pages):
@@ -105,7 +105,7 @@ def main() -> None:
     """Read the command line, execute, print, and keep."""
     parser = argparse.ArgumentParser(prog="python -m bookext.survey", description=__doc__)
     parser.add_argument("name", help="what this environment is called")
-    parser.add_argument("--chapters", nargs="*", help="only these, and keep nothing")
+    parser.add_argument("--chapters", nargs="*", help="only these; of the others, what is kept")
     given = parser.parse_args()
     if not given.name.strip():
         parser.error("the environment needs a name: make survey NAME='Python 3.13'")
@@ -113,14 +113,18 @@ def main() -> None:
     found = survey(pages)
     stored = read_stored()
     first = next(iter(stored), given.name)
-    base = stored.get(first, found)["claims"]
+    base = found["claims"] if given.name == first else stored[first]["claims"]
     print("\n".join(report(given.name, found, base)))
-    failed = out_of_range(found["claims"]) or any(c["failure"] for c in found["chapters"].values())
-    if not given.chapters:
-        found["made"] = len(found["claims"])
-        if given.name != first:
-            found["claims"] = moved(found["claims"], base)
-        STORED.write_text(json.dumps(stored | {given.name: found}, indent=1) + "\n", "utf-8")
+    failed = [
+        *out_of_range(found["claims"], base),
+        *(c["failure"] for c in found["chapters"].values() if c["failure"]),
+    ]
+    if given.name != first:  # the ranges stand with the first
+        found["claims"] = {name: claim[:2] for name, claim in found["claims"].items()}
+    if given.chapters and given.name in stored:
+        for part in ("chapters", "claims"):
+            found[part] = stored[given.name][part] | found[part]
+    store(stored | {given.name: found})
     sys.exit(bool(failed))
 
 
