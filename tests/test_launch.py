@@ -1,7 +1,7 @@
 """Every way to open a chapter ends in a notebook that runs: Binder, Colab, or the file alone.
 
-Binder's machine is imitated: a copy of the repository, an environment in which the package is
-missing, and `.binder/postBuild` in it.
+Binder's machine is imitated: the files of the branch that the publishing workflow pushes, an
+environment in which the package is missing, and `.binder/postBuild` in it.
 """
 
 import ast
@@ -15,6 +15,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,18 +23,21 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import jupytext
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
+from test_notebooks import texts, viewer
 from test_repository import tracked
 
-from bookext import launch
+from bookext import branch, buttons, launch
+from bookext.notebooks import CONTENTS, file_names
 from bookext.pages import ROOT, Page, chapters
 
 LIBRARIES = Path(jupytext.__file__).parents[1]  # site-packages
 DATA = Path(sys.prefix, "share/jupyter")
 EACH = pytest.mark.parametrize("page", chapters(), ids=lambda page: page.path.stem)
 # The chapter that runs fastest.
-CHAPTER = "book/questions_and_answers.ipynb"
+CHAPTER = file_names()["book/find_the_bug"]
 
 
 @EACH
@@ -85,9 +89,32 @@ def imported(source: str) -> set[str]:
     return found
 
 
-def test_dockerfile_of_binder() -> None:
+@pytest.fixture(scope="session")
+def tree(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the files of the branch that the buttons open."""
+    folder = tmp_path_factory.mktemp("machine") / "branch"
+    branch.assemble(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_branch_shows_notebooks_and_nothing_else(tree: Path) -> None:
+    seen = sorted(path.name for path in tree.iterdir() if not path.name.startswith("."))
+    assert seen == [CONTENTS, *file_names().values()]
+    # Of the repository, to the byte, all that the package consists of.
+    hidden = tree / ".binder" / "repository"
+    for path in tracked():
+        name = path.relative_to(ROOT)
+        if name.parts[0] in branch.NEEDED:
+            assert (hidden / name).read_bytes() == path.read_bytes(), name
+    found = {path.relative_to(hidden) for path in hidden.rglob("*") if path.is_file()}
+    assert found <= {path.relative_to(ROOT) for path in tracked()}
+
+
+@pytest.mark.slow
+def test_dockerfile_of_binder(tree: Path) -> None:
     command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", "."]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     dockerfile = done.stdout
     version = (ROOT / ".binder/runtime.txt").read_text().strip().removeprefix("python-")
@@ -95,10 +122,64 @@ def test_dockerfile_of_binder() -> None:
     assert re.search(r'bin/pip install .*-r "\.binder/requirements\.txt"', dockerfile)
     steps = [line for line in dockerfile.splitlines() if "postBuild" in line]
     assert steps[-1] == "RUN ./.binder/postBuild"
-    # What pip does with that file: PyTorch without CUDA, and everything else that is pinned.
+
+
+@pytest.mark.slow
+def test_requirements_of_binder(tree: Path) -> None:
+    """From one file to the next, pip finds what is installed here."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index"]
+    done = subprocess.run(
+        [*command, "-r", ".binder/requirements.txt"], cwd=tree, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for package in ("torch", "tensorflow", "jupyterlab"):
+        assert re.search(rf"already satisfied: {package}==[\d.]+ ", done.stdout)
+    assert "Would install" not in done.stdout
+    # PyTorch without CUDA, and everything else that is pinned.
     index, *files = (ROOT / ".binder/requirements.txt").read_text().splitlines()[-3:]
     assert index.endswith("/whl/cpu")
     assert files == ["-r ../requirements.txt", "-c ../constraints.txt"]
+
+
+def git(folder: Path, *command: str) -> str:
+    who = {
+        f"GIT_{role}_{what}": "x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    done = subprocess.run(
+        ["git", *command], cwd=folder, env=os.environ | who, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_branch_is_pushed_when_it_changes(tmp_path: Path) -> None:
+    remote, clone, folder = tmp_path / "remote", tmp_path / "clone", tmp_path / "folder"
+    git(tmp_path, "init", "--quiet", "--bare", str(remote))
+    git(tmp_path, "init", "--quiet", str(clone))
+    git(clone, "commit", "--quiet", "--allow-empty", "--message=main")
+    git(clone, "remote", "add", "origin", str(remote))
+    (folder / ".binder").mkdir(parents=True)
+    (folder / ".gitignore").write_text("*.ipynb")  # someone's own must not leave anything out
+    (folder / "01.ipynb").write_text("one")
+    (folder / ".binder/postBuild").write_text("#!/bin/bash")
+    (folder / ".binder/postBuild").chmod(0o755)
+
+    def push() -> str:
+        script = str(ROOT / "tools/publish_notebooks.sh")
+        return git(clone, "-c", f"alias.publish=!sh {script}", "publish", str(folder))
+
+    assert push().startswith("The branch is now ")
+    first = git(remote, "rev-parse", "notebooks")
+    listed = git(remote, "ls-tree", "-r", "notebooks").splitlines()
+    assert [line.split()[-1] for line in listed] == [".binder/postBuild", ".gitignore", "01.ipynb"]
+    assert listed[0].startswith("100755 ")
+    assert push() == "The branch is what it would become."
+    assert git(remote, "rev-parse", "notebooks") == first
+    (folder / "01.ipynb").write_text("two")
+    assert push().startswith("The branch is now ")
+    assert git(remote, "rev-parse", "notebooks~1") == first
+    assert git(remote, "show", "notebooks:01.ipynb") == "two"
+    assert git(clone, "status", "--porcelain") == ""
 
 
 @pytest.fixture(scope="session")
@@ -140,12 +221,12 @@ def machine(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_chapter_alone_installs_the_package(copy: Path, tmp_path: Path) -> None:
+def test_a_chapter_alone_installs_the_package(tree: Path, copy: Path, tmp_path: Path) -> None:
     environment = machine(tmp_path / "venv")
     python = tmp_path / "venv/bin/python"
     archive = tmp_path / "main.zip"
     subprocess.run([sys.executable, "-m", "zipfile", "-c", archive, copy], check=True)
-    notebook = nbformat.read(copy / CHAPTER, as_version=4)
+    notebook = nbformat.read(tree / CHAPTER, as_version=4)
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     # The repository of this very state instead of the published one.
     first.source = re.sub(r"https://\S+", archive.as_uri(), first.source)
@@ -169,11 +250,11 @@ def test_a_chapter_alone_installs_the_package(copy: Path, tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="session")
-def lab(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def lab(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run JupyterLab as Binder does, after its last step of installation; yield its address."""
     folder = tmp_path_factory.mktemp("binder") / "venv"
     environment = machine(folder)
-    subprocess.run([copy / ".binder/postBuild"], cwd=copy, env=environment, check=True)
+    subprocess.run([tree / ".binder/postBuild"], cwd=tree, env=environment, check=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -182,7 +263,7 @@ def lab(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options += ["--allow-root", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
     server = subprocess.Popen(
         [folder / "bin/python", "-m", "jupyterlab", *options],
-        cwd=copy,
+        cwd=tree,
         env=environment,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -218,39 +299,85 @@ def button(site: Path, page: Page, host: str) -> str:
 
 @pytest.mark.slow
 @EACH
-def test_colab_opens_a_committed_notebook(page: Page, site: Path) -> None:
+def test_colab_opens_a_notebook(page: Page, site: Path, tree: Path) -> None:
     opened = urlsplit(button(site, page, "colab.research.google.com")).path
-    repository, _, path = opened.removeprefix("/github/").partition("/blob/main/")
+    repository, _, path = opened.removeprefix("/github/").partition(f"/blob/{buttons.BRANCH}/")
     assert repository in launch.source()
-    assert ROOT / path == page.path.with_suffix(".ipynb")
-    assert ROOT / path in tracked()
+    assert path == file_names()[page.docname]
+    assert (tree / path).is_file()
 
 
 @pytest.mark.slow
 @EACH
 def test_binder_opens_a_notebook(page: Page, site: Path, lab: str, browser: Browser) -> None:
-    query = urlsplit(button(site, page, "mybinder.org")).query
-    (path,) = parse_qs(query)["urlpath"]
-    opens_as_notebook(lab, path, page, browser)
-
-
-@pytest.mark.slow
-def test_markdown_opens_as_the_notebook_that_it_is(lab: str, browser: Browser) -> None:
-    page = chapters()[0]
-    opens_as_notebook(lab, f"lab/tree/{page.path.relative_to(ROOT)}", page, browser)
-
-
-def opens_as_notebook(lab: str, path: str, page: Page, browser: Browser) -> None:
+    address = urlsplit(button(site, page, "mybinder.org"))
+    assert (
+        address.path.removeprefix("/v2/gh/").removesuffix(f"/{buttons.BRANCH}") in launch.source()
+    )
+    (path,) = parse_qs(address.query)["urlpath"]
     title = re.search(r"^# (.*)", page.text, re.MULTILINE)[1]
-    tab = browser.new_page()
+    with opened(lab, path, browser) as tab:
+        # As a notebook, rendered, and not as text.
+        expect(tab.locator(".jp-Notebook h1").first).to_contain_text(title)
+
+
+@contextmanager
+def opened(lab: str, path: str, browser: Browser, **options: str) -> Iterator[Tab]:
+    """Open an address of JupyterLab, and end what it has started."""
+    tab = browser.new_page(**options)
+    tab.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
     try:
         tab.goto(f"{lab}{path}?reset")
-        # As a notebook, rendered, and not as text.
-        expect(tab.locator(".jp-Notebook h1").first).to_contain_text(title, timeout=60_000)
+        yield tab
     finally:
+        expect.set_options(timeout=None)
         tab.close()
         for session in api(f"{lab}api/sessions"):
             api(f"{lab}api/sessions/{session['id']}", "DELETE")
+
+
+@pytest.mark.slow
+def test_the_folder_shows_the_notebooks_and_their_list(lab: str, browser: Browser) -> None:
+    with opened(lab, f"lab/tree/{CONTENTS}", browser) as tab:
+        items = tab.locator(".jp-DirListing-itemName")
+        expect(items).to_have_text([CONTENTS, *file_names().values()])
+        tab.locator(".jp-Notebook a", has_text="Find the bug").click()
+        expect(tab.locator(".jp-Notebook h1", has_text="Find the bug")).to_be_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [chapters()[1], chapters()[-2]], ids=lambda page: page.path.stem)
+def test_jupyterlab_renders_what_is_written(
+    page: Page, tree: Path, lab: str, browser: Browser
+) -> None:
+    notebook = nbformat.read(tree / file_names()[page.docname], as_version=4)
+    written = texts(notebook)
+    shown = BeautifulSoup("".join(map(viewer().render, written)), "html.parser")
+    formulas = shown.select(".math")
+    for formula in formulas:
+        formula.decompose()
+    with opened(lab, f"lab/tree/{file_names()[page.docname]}", browser) as tab:
+        expect(tab.locator(".jp-Notebook .jp-RenderedMarkdown")).to_have_count(len(written))
+        expect(tab.locator(".jp-Notebook mjx-container")).to_have_count(len(formulas))
+        # Another renderer than the one of the other tests comes to the same words.
+        words = tab.evaluate(
+            """() => [...document.querySelectorAll(".jp-Notebook .jp-RenderedMarkdown")].map(e => {
+                const copy = e.cloneNode(true);
+                copy.querySelectorAll("mjx-container, .jp-InternalAnchorLink").forEach(
+                    formula => formula.remove());
+                return copy.textContent; }).join(" ").split(/\\s+/).filter(word => word)"""
+        )
+        assert words == shown.get_text().split()
+        folds = tab.locator(".jp-Notebook details")
+        expect(folds).to_have_count(len(shown.select("details")))
+        expect(folds.first.locator("p").first).not_to_be_visible()
+        folds.first.locator("summary").click()
+        expect(folds.first.locator("p").first).to_be_visible()
+        folded = [cell for cell in notebook.cells if "cellView" in cell.metadata]
+        expect(tab.locator(".jp-CodeCell .jp-InputCollapser + .jp-Placeholder")).to_have_count(
+            len(folded)
+        )
 
 
 def run_all_cells(tab: Tab) -> None:
@@ -268,25 +395,35 @@ def run_all_cells(tab: Tab) -> None:
 
 
 @pytest.mark.slow
-def test_a_chapter_runs_through_in_jupyterlab(lab: str, copy: Path, browser: Browser) -> None:
-    tab = browser.new_page()
-    tab.goto(f"{lab}lab/tree/{CHAPTER}?reset")
-    idle = tab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-    expect(idle).to_be_visible(timeout=60_000)
-    run_all_cells(tab)
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        time.sleep(2)
-        tab.keyboard.press("Control+s")
-        try:
-            notebook = nbformat.read(copy / CHAPTER, as_version=4)
-        except nbformat.reader.NotJSONError:
-            continue  # it is being saved
-        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        errors = [out for cell in cells for out in cell.outputs if out.output_type == "error"]
-        if errors or all(cell.execution_count for cell in cells):
-            break
-    tab.close()
+def test_a_changed_chapter_runs_through_in_jupyterlab(
+    lab: str, tree: Path, browser: Browser
+) -> None:
+    """A reader draws fewer weights: claims that no longer hold say so, and all cells run."""
+    original = (tree / CHAPTER).read_text(encoding="utf-8")
+    changed = original.replace("(w_mean, covariance, size=100)", "(w_mean, covariance, size=3)", 1)
+    assert changed != original
+    (tree / CHAPTER).write_text(changed, encoding="utf-8")
+    with opened(lab, f"lab/tree/{CHAPTER}", browser) as tab:
+        expect(tab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible()
+        run_all_cells(tab)
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            time.sleep(2)
+            tab.keyboard.press("Control+s")
+            try:
+                notebook = nbformat.read(tree / CHAPTER, as_version=4)
+            except nbformat.reader.NotJSONError:
+                continue  # it is being saved
+            cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+            errors = [out for cell in cells for out in cell.outputs if out.output_type == "error"]
+            if errors or all(cell.execution_count for cell in cells):
+                break
+        broken = tab.locator(".jp-OutputArea div", has_text="the sentence that quotes this number")
+        expect(broken.filter(has_text="bug_case_width").first).to_be_visible()
+    (tree / CHAPTER).write_text(original, encoding="utf-8")
     assert errors == []
     assert [cell.source for cell in cells if not cell.execution_count] == []
-    assert any(cell.outputs for cell in cells)
+    shown = "".join(
+        out.data.get("text/html", "") for cell in cells for out in cell.outputs if "data" in out
+    )
+    assert "no longer holds" in shown

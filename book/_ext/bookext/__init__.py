@@ -1,6 +1,5 @@
-"""The book's own Sphinx extension: cache, repository address, each chapter's line of facts."""
+"""The book's own Sphinx extension: cache, repository address, and what its modules add."""
 
-import math
 import os
 import sys
 from datetime import datetime
@@ -20,11 +19,10 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from . import assets, mathml, partial, polish, speed, status
+from . import assets, buttons, facts, mathml, notebooks, partial, polish, speed, status
 from .execution import cache_folder, cached_record, open_cache
-from .pages import ROOT, Page, chapters, pages
+from .pages import ROOT, chapters, pages
 
-WORDS_PER_MINUTE = 200
 log = logging.getLogger(__name__)
 
 
@@ -32,13 +30,12 @@ def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
     # Upstream (pybtex) reads the metadata of all installed packages anew for each citation.
     pybtex.plugin.entry_points = cache(pybtex.plugin.entry_points)
-    for module in (mathml, polish, status, speed, partial, assets):
+    for module in (facts, mathml, polish, status, speed, partial, assets, notebooks, buttons):
         module.setup(app)
     app.connect("config-inited", configure)
     app.connect("builder-inited", name_orphans)
     app.connect("env-get-outdated", executed_since)
     app.connect("env-before-read-docs", allow_parallel)
-    app.connect("doctree-read", add_facts)
     # Before Sphinx collects the files to download.
     app.connect("doctree-read", link_to_repository, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -80,11 +77,10 @@ def executed_since(
     executed = open_cache()
     found = []
     for page in chapters():
-        docname = page.path.relative_to(ROOT).with_suffix("").as_posix()
         record = cached_record(page, executed)
-        read = env.all_docs.get(docname, 0) / 1e6  # Sphinx counts microseconds
+        read = env.all_docs.get(page.docname, 0) / 1e6  # Sphinx counts microseconds
         if record and datetime.fromisoformat(record["date"]).timestamp() > read:
-            found.append(docname)
+            found.append(page.docname)
     return found
 
 
@@ -97,16 +93,6 @@ def allow_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> N
         app.extensions[name].parallel_read_safe = True
 
 
-def add_facts(app: Sphinx, doctree: nodes.document) -> None:
-    """Put the chapter's reading time, run time and peak memory below its title."""
-    page = Page(app.srcdir / f"{app.env.docname}.md")
-    if page.is_chapter:
-        title = next(doctree.findall(nodes.title))
-        line = f'<p class="chapter-facts">{facts(page, cached_record(page, open_cache()))}</p>'
-        # Raw, so that it does not become the page's description in search engines.
-        title.parent.insert(title.parent.index(title) + 1, nodes.raw("", line, format="html"))
-
-
 def link_to_repository(app: Sphinx, doctree: nodes.document) -> None:
     """Let links to files, `[source](../code/...)`, open the repository instead of a download.
 
@@ -117,13 +103,3 @@ def link_to_repository(app: Sphinx, doctree: nodes.document) -> None:
     for link in list(doctree.findall(addnodes.download_reference)):
         path, _ = app.env.relfn2path(link["reftarget"], app.env.docname)
         link.replace_self(nodes.reference("", "", *link.children, refuri=f"{base}/{path}"))
-
-
-def facts(page: Page, record: dict | None) -> str:
-    """Say how long the chapter takes; what was not measured is left out."""
-    words = sum(len(cell.source.split()) for cell in page.notebook().cells)
-    parts = [f"About {math.ceil(words / WORDS_PER_MINUTE)} min to read"]
-    if record:
-        parts.append(f"{math.ceil(record['seconds'])} s to run")
-        parts.append(f"{record['peak_memory_mb']} MB peak memory")
-    return " · ".join(parts)

@@ -35,11 +35,18 @@ FIRST_CELL = re.compile(r"^```\{code-cell\} ipython3\n", re.MULTILINE)
 WRITTEN = re.compile(FIRST_CELL.pattern + r"---\ncellView: form\n.*?^```\n\n", re.M | re.DOTALL)
 
 
-def source() -> str:
-    """Return the code of the cell."""
+def source(address: str = "") -> str:
+    """Return the code of the cell.
+
+    Parameters
+    ----------
+    address : str
+        The repository from which to install, for instance a fork; that of `_config.yml` if empty.
+    """
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     # An archive rather than git+https: pip fetches it where git is not installed.
-    return SOURCE.format(archive=f"{repository['url']}/archive/{repository['branch']}.zip")
+    archive = f"{address or repository['url']}/archive/{repository['branch']}.zip"
+    return SOURCE.format(archive=archive)
 
 
 def with_cell(text: str) -> str:

@@ -28,6 +28,11 @@ class Page:
         inside = self.path.is_relative_to(ROOT)
         return (self.path.relative_to(ROOT) if inside else self.path).as_posix()
 
+    @property
+    def docname(self) -> str:
+        """The name by which Sphinx knows the page."""
+        return self.path.relative_to(ROOT).with_suffix("").as_posix()
+
     @cached_property
     def text(self) -> str:
         """The source text."""

@@ -10,7 +10,7 @@ from docutils import nodes
 from PIL import Image
 from sphinx.application import Sphinx
 
-from .pages import ROOT, pages
+from .pages import pages
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 EMBEDDED = re.compile(r'href="data:image/png;base64,([^"]*)"')
@@ -36,9 +36,9 @@ def polish(
     metatags = re.sub(r"(?<=[;.:]),+|(?<=,),+", "", context.get("metatags", ""))
     context["metatags"] = metatags
     context["published"] = app.config.html_baseurl
-    docnames = [page.path.relative_to(ROOT).with_suffix("").as_posix() for page in pages()]
     context["contents"] = [
-        (app.builder.get_target_uri(name), app.env.titles[name].astext()) for name in docnames
+        (app.builder.get_target_uri(page.docname), app.env.titles[page.docname].astext())
+        for page in pages()
     ]
     if "body" in context:
         images = Path(app.outdir, app.builder.imagedir)

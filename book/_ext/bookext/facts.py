@@ -1,0 +1,36 @@
+"""Each chapter's line of facts: how long it takes to read and to run, and how much memory."""
+
+import math
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from .execution import cached_record, open_cache
+from .pages import Page
+
+WORDS_PER_MINUTE = 200
+
+
+def setup(app: Sphinx) -> None:
+    """Connect to Sphinx."""
+    app.connect("doctree-read", add_facts)
+
+
+def add_facts(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the line below the chapter's title."""
+    page = Page(app.srcdir / f"{app.env.docname}.md")
+    if page.is_chapter:
+        title = next(doctree.findall(nodes.title))
+        line = f'<p class="chapter-facts">{facts(page, cached_record(page, open_cache()))}</p>'
+        # Raw, so that it does not become the page's description in search engines.
+        title.parent.insert(title.parent.index(title) + 1, nodes.raw("", line, format="html"))
+
+
+def facts(page: Page, record: dict | None) -> str:
+    """Say how long the chapter takes; what was not measured is left out."""
+    words = sum(len(cell.source.split()) for cell in page.notebook().cells)
+    parts = [f"About {math.ceil(words / WORDS_PER_MINUTE)} min to read"]
+    if record:
+        parts.append(f"{math.ceil(record['seconds'])} s to run")
+        parts.append(f"{record['peak_memory_mb']} MB peak memory")
+    return " · ".join(parts)
