@@ -27,12 +27,19 @@ workshop: ## the same with what tests, PDF and EPUB need
 book: environment ## execute the chapters, build the pages, say where they are
 	@$(IN_VENV) bookext
 
+.PHONY: notebooks
+notebooks: book ## each chapter as a notebook to read and run, in _build/notebooks; `book` makes them, too
+
 .PHONY: lab
-lab: environment ## open the chapters in JupyterLab
+lab: notebooks ## open these notebooks in JupyterLab
+	@$(IN_VENV) jupyterlab _build/notebooks
+
+.PHONY: write
+write: workshop ## open the chapters' sources in JupyterLab, to write
 	@$(IN_VENV) jupyterlab book
 
-serve: ## show the built book at http://localhost:8000
-	@$(IN_VENV) http.server --directory _build/html --bind localhost 8000
+serve: environment ## show the built book at http://localhost:8000; PORT=8001 takes another port
+	@$(IN_VENV) bookext.serve $(PORT)
 
 .PHONY: pdf epub
 pdf: workshop ## the whole book as one PDF (needs Chromium)

@@ -14,7 +14,7 @@ import numpy as np
 
 from bnnbook import data
 
-from .pairs import DRAWS, IRIS_FIT, PROPER, iris_split, wine_split
+from .pairs import DRAWS, IRIS_FIT, WINE_DRAWS, WINE_STEPS, iris_split, wine_split
 
 
 def wine_step() -> dict:
@@ -22,13 +22,13 @@ def wine_step() -> dict:
     from . import wine_network
 
     split, units, batch = wine_split(0), (11, 8, 8, 1), 64
+    steps, draws = WINE_STEPS["proper"], WINE_DRAWS
 
     def fit():
-        wine_network.fit(split.X_train, split.y_train, seed=0, **PROPER)
+        wine_network.fit(split.X_train, split.y_train, seed=0, steps=steps, draws=draws)
 
     fit()
-    seconds = _seconds(fit) / PROPER["steps"]
-    draws, sizes = PROPER["draws"], _layer_sizes(units)
+    seconds, sizes = _seconds(fit) / steps, _layer_sizes(units)
     products = [
         product
         for size, inputs, outputs in zip(sizes, units[:-1], units[1:], strict=True)

@@ -20,6 +20,7 @@ DRAWS = {"wine": 100, "iris": 1000}
 
 # What the book needs to be at least as good as the recipe, and what the wine chapter gives it.
 WINE_STEPS = {"book": 300, "proper": 2000}
+WINE_DRAWS = 16  # in each of these steps
 # Eight weight draws per step instead of one, a narrow start near the prior's mean, and a learning
 # rate that falls to zero: an eighth of the steps will do.
 IRIS_FIT = dict(steps=350, draws=8, learning_rate=0.08, initial_scale=0.05)
@@ -48,7 +49,8 @@ def wine_book(seed: int, probabilistic: bool, steps: int) -> dict:
     from . import wine_network
 
     split = wine_split(seed)
-    fit = dict(X=split.X_train, y=split.y_train, probabilistic=probabilistic, steps=steps, draws=16)
+    fit = dict(X=split.X_train, y=split.y_train, probabilistic=probabilistic)
+    fit |= dict(steps=steps, draws=WINE_DRAWS)
     seconds: dict[str, float] = {}
     with clock(seconds, "fit"):
         posterior = wine_network.fit(seed=seed, **fit)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import iris_recipe, naive, pairs, report, wine_network, wine_recipe
+from benchmarks import floor, iris_recipe, naive, pairs, report, wine_network, wine_recipe
 from benchmarks.builds import first_cell
 from benchmarks.process import MeasurementError, in_fresh_process
 from bnnbook import data
@@ -30,7 +30,7 @@ def test_ratios_are_taken_within_a_repeat() -> None:
         "x", runs([8.0, 80.0, 8.0], NLL=1.0), runs([2.0, 20.0, 2.0], NLL=0.9), ("fit", "fit")
     )
     assert (row["ratio"], row["lowest"], row["highest"]) == (4, 4, 4)
-    assert row["source_s"], row["book_s"] == (8, 2)
+    assert (row["source_s"], row["book_s"]) == (8, 2)
     assert row["scores"]["NLL"] == {"source": (1.0, 0.0), "book": (pytest.approx(0.9), 0.0)}
 
 
@@ -118,6 +118,13 @@ def test_naive_steps_are_those_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> N
     mean = slow.predictive(s.X_test[:4], draws=5, seed=0).mean
     assert mean.shape == (5, 4)
     assert len(np.unique(mean[:, 0])) == 5
+
+
+def test_the_floor_of_a_wine_step_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pairs.WINE_STEPS, "proper", 5)
+    found = floor.wine_step()
+    assert found.keys() == {"seconds", "random_numbers", "matrix_products"}
+    assert min(found.values()) > 0
 
 
 def test_unknown_part_is_named(capsys: pytest.CaptureFixture) -> None:

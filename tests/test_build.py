@@ -55,10 +55,16 @@ def test_partial_build_leaves_what_a_whole_one_does(site: Path) -> None:
     (site / "_static" / "book.js").write_text("Not what it is now.")
     # A page that must be written again; of the others, only some are.
     os.utime(site / "book" / "speed.html", (0, 0))
+    notebooks = site.parent / "notebooks"
+    written = contents(notebooks)
+    (notebooks / "01_priors_and_posteriors.ipynb").rename(notebooks / "14_truck.ipynb")
+    (notebooks / "a_readers_own.ipynb").write_text("Work.")
     subprocess.run([sys.executable, "-m", "bookext"], cwd=ROOT, check=True, capture_output=True)
     now = contents(site)
     assert sorted(now) == sorted(whole)
     assert [name for name in whole if now[name] != whole[name]] == []
+    (notebooks / "a_readers_own.ipynb").unlink()
+    assert contents(notebooks) == written
 
 
 def contents(site: Path) -> dict[str, str]:
@@ -194,22 +200,3 @@ def test_links_to_source_open_the_repository(site: Path) -> None:
     for page in linking:
         html = site / page.path.relative_to(ROOT).with_suffix(".html")
         assert "/blob/main/code/bnnbook/" in html.read_text(encoding="utf-8"), page.name
-
-
-def test_a_fork_points_to_itself(site: Path, tmp_path: Path) -> None:
-    """The publishing workflow says where it runs; the buttons follow."""
-    program = (
-        "from bookext import configure; from types import SimpleNamespace as N;"
-        "c = N(html_theme_options={'launch_buttons': 1}); configure(None, c);"
-        "print(c.html_theme_options)"
-    )
-    fork = "https://github.com/someone/fork"
-    out = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": str(ROOT / "book" / "_ext"), "BOOK_REPOSITORY_URL": fork},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert f"'repository_url': '{fork}'" in out
-    assert "'launch_buttons': 1" in out

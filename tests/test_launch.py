@@ -18,18 +18,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import jupytext
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from jupytext.compare import compare_notebooks
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 from test_notebooks import texts, viewer
 from test_repository import tracked
 
-from bookext import branch, buttons, launch
+from bookext import branch, buttons, configure, launch
 from bookext.notebooks import CONTENTS, file_names
 from bookext.pages import ROOT, Page, chapters
 
@@ -249,25 +251,22 @@ def test_a_chapter_alone_installs_the_package(tree: Path, copy: Path, tmp_path: 
     assert Path(run(*find).strip()).is_relative_to(tmp_path / "venv")
 
 
-@pytest.fixture(scope="session")
-def lab(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run JupyterLab as Binder does, after its last step of installation; yield its address."""
-    folder = tmp_path_factory.mktemp("binder") / "venv"
-    environment = machine(folder)
-    subprocess.run([tree / ".binder/postBuild"], cwd=tree, env=environment, check=True)
+@contextmanager
+def jupyterlab(folder: Path, environment: dict[str, str], python: Path, log: Path) -> Iterator[str]:
+    """Run JupyterLab in a folder; yield its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (folder / "lab.log").open("w")
     options = ["--no-browser", f"--port={port}", "--ServerApp.port_retries=0"]
     options += ["--allow-root", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
-    server = subprocess.Popen(
-        [folder / "bin/python", "-m", "jupyterlab", *options],
-        cwd=tree,
-        env=environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [python, "-m", "jupyterlab", *options],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     address = f"http://127.0.0.1:{port}/"
     try:
         for _ in range(120):
@@ -277,12 +276,62 @@ def lab(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             except OSError:
                 time.sleep(0.5)
         else:
-            pytest.fail(f"JupyterLab does not answer:\n{Path(log.name).read_text()[-2000:]}")
+            pytest.fail(f"JupyterLab does not answer:\n{log.read_text()[-2000:]}")
         yield address
     finally:
         server.terminate()
         server.wait()
-        log.close()
+
+
+@pytest.fixture(scope="session")
+def lab(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run JupyterLab as Binder does, after its last step of installation; yield its address."""
+    folder = tmp_path_factory.mktemp("binder") / "venv"
+    environment = machine(folder)
+    # The authors' extension is not there.
+    settings = folder / "home/.jupyter/labconfig/page_config.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"disabledExtensions": {"jupyterlab-myst": true}}')
+    subprocess.run([tree / ".binder/postBuild"], cwd=tree, env=environment, check=True)
+    with jupyterlab(tree, environment, folder / "bin/python", folder / "lab.log") as address:
+        yield address
+
+
+@pytest.mark.slow
+def test_authors_see_boxes_and_keep_their_pairs(
+    copy: Path, browser: Browser, tmp_path: Path
+) -> None:
+    """In the chapter's own notebook, in the JupyterLab of `make write`."""
+    page = chapters()[-3]
+    source, pair = (
+        copy / page.path.relative_to(ROOT).with_suffix(end) for end in (".md", ".ipynb")
+    )
+    before = jupytext.read(source)
+    environment = os.environ | {"HOME": str(tmp_path)}
+    with (
+        jupyterlab(copy / "book", environment, Path(sys.executable), tmp_path / "log") as address,
+        opened(address, f"lab/tree/{pair.name}", browser) as tab,
+    ):
+        box = tab.locator(".jp-Notebook aside", has_text="Predict").first
+        expect(box).to_be_visible()
+        text = tab.locator(".jp-Notebook").inner_text()
+        assert ":::" not in text
+        assert "{glue:text}" not in text
+        tab.locator(".jp-Notebook .jp-MarkdownCell h1").first.click()
+        tab.keyboard.press("Enter")
+        expect(tab.locator(".jp-Notebook.jp-mod-editMode")).to_be_visible()
+        tab.keyboard.press("Control+End")
+        tab.keyboard.type(" Written in JupyterLab.")
+        tab.keyboard.press("Shift+Enter")
+        tab.keyboard.press("Control+s")
+        for _ in range(60):
+            if "Written in JupyterLab." in source.read_text(encoding="utf-8"):
+                break
+            time.sleep(0.5)
+    after = jupytext.read(source)
+    before.cells[0].source += " Written in JupyterLab."
+    assert [cell.source for cell in after.cells] == [cell.source for cell in before.cells]
+    compare_notebooks(nbformat.read(pair, as_version=4), after, "md:myst")
 
 
 def api(address: str, method: str = "GET") -> list | dict | None:
@@ -295,6 +344,23 @@ def button(site: Path, page: Page, host: str) -> str:
     html = site / page.path.relative_to(ROOT).with_suffix(".html")
     (address,) = set(re.findall(rf'href="(https://{host}[^"]*)"', html.read_text("utf-8")))
     return unquote(address.replace("&amp;", "&"))
+
+
+def test_a_fork_opens_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The publishing workflow says where it runs; the buttons and the first cell follow."""
+    fork = "https://github.com/someone/fork"
+    monkeypatch.setenv("BOOK_REPOSITORY_URL", fork)
+    hosts = {"binderhub_url": "https://binder.org", "colab_url": "https://colab.com"}
+    config = SimpleNamespace(html_theme_options={"launch_buttons": hosts})
+    configure(None, config)
+    assert config.html_baseurl == "https://someone.github.io/fork/"
+    context = {"pathto": lambda path, _: path}
+    entries = buttons.entries(SimpleNamespace(config=config), "01_x.ipynb", context)
+    assert [entry["url"] for entry in entries] == [
+        "https://binder.org/v2/gh/someone/fork/notebooks?urlpath=lab/tree/01_x.ipynb",
+        "https://colab.com/github/someone/fork/blob/notebooks/01_x.ipynb",
+    ]
+    assert f"%pip install {fork}/archive/main.zip" in launch.source(fork)
 
 
 @pytest.mark.slow

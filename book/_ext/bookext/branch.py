@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from .notebooks import CONTENTS, file_names
 from .pages import ROOT
 
 NOTEBOOKS = ROOT / "_build" / "notebooks"
@@ -20,21 +21,20 @@ SETTINGS = {
 }
 
 
-def assemble(target: Path, notebooks: Path = NOTEBOOKS) -> None:
+def assemble(target: Path) -> None:
     """Write the files of the branch.
 
     Parameters
     ----------
     target : Path
         The folder; what is in it is deleted.
-    notebooks : Path
-        Where the build has put the notebooks.
     """
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(notebooks, target)
     settings = target / ".binder"
     repository = settings / "repository"
     repository.mkdir(parents=True)
+    for name in (CONTENTS, *file_names().values()):
+        shutil.copy(NOTEBOOKS / name, target)
     for name in NEEDED:
         source = ROOT / name
         if source.is_dir():

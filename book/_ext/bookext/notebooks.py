@@ -39,8 +39,6 @@ NAMES = {
 CONTENTS = "00_contents.ipynb"
 # By the first in JupyterLab, by the second on Colab.
 FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}
-# A solution's outputs give it away as much as its code does.
-SOLUTION = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "cellView": "form"}
 KERNEL = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python"},
@@ -93,14 +91,18 @@ def write(
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
-    """Write the list of the notebooks, and delete those of chapters that are no more."""
+    """Write the list of the notebooks, and delete those that now have another number.
+
+    Other files are left alone: a reader may have put them there.
+    """
     if exception or app.builder.name != "html" or not folder(app).is_dir():
         return
     text = nbformat.writes(contents(app))
     (folder(app) / CONTENTS).write_text(f"{text}\n", encoding="utf-8")
-    for path in folder(app).iterdir():
-        if path.name not in {CONTENTS, *file_names().values()}:
-            path.unlink()
+    for file in file_names().values():
+        for path in folder(app).glob(f"[0-9][0-9]_{file[3:]}"):
+            if path.name != file:
+                path.unlink()
 
 
 def contents(app: Sphinx) -> nbformat.NotebookNode:
@@ -124,7 +126,7 @@ def contents(app: Sphinx) -> nbformat.NotebookNode:
         "\n".join(listed),
         f"Pages of the book that run nothing: {others}.",
     ]
-    return new_notebook(cells=[new_markdown_cell("\n\n".join(parts))], metadata=KERNEL)
+    return new_notebook(cells=named([new_markdown_cell("\n\n".join(parts))]), metadata=KERNEL)
 
 
 class Chapter:
@@ -208,8 +210,8 @@ class Chapter:
             source = launch.source(self.repository)
             self.cells.append(new_code_cell(source, metadata=FOLDED))
         source = next(cell.findall(nodes.literal_block)).astext()
-        # An unfolded output is where a claim says that it does not hold.
-        metadata = SOLUTION if self.solution else FOLDED if "hide_mode" in cell else {}
+        # Its code only: in the output, a claim says whether it holds.
+        metadata = FOLDED if self.solution or "hide_mode" in cell else {}
         self.cells.append(new_code_cell(source, metadata=metadata))
         for figure in cell.findall(nodes.figure):
             for caption in figure.findall(nodes.caption):
