@@ -32,6 +32,7 @@ from test_notebooks import texts, viewer
 from test_repository import tracked
 
 from bookext import branch, buttons, configure, launch
+from bookext.execution import ChapterError, execute
 from bookext.notebooks import CONTENTS, file_names
 from bookext.pages import ROOT, Page, chapters
 
@@ -75,7 +76,8 @@ def test_the_package_requires_what_is_imported() -> None:
     distributions = packages_distributions()
     needed = {
         distributions[module][0].lower().replace("_", "-")
-        for module in modules - set(sys.stdlib_module_names) - {"bnnbook"}
+        # The compiler comes with PyTorch, where that is built for graphics cards.
+        for module in modules - set(sys.stdlib_module_names) - {"bnnbook", "triton"}
     } - {"cycler"}  # a part of Matplotlib, which requires it
     assert needed == {name.replace("_", "-") for name in project["dependencies"]}
 
@@ -104,6 +106,8 @@ def test_the_branch_shows_notebooks_and_nothing_else(tree: Path) -> None:
     seen = sorted(path.name for path in tree.iterdir() if not path.name.startswith("."))
     assert seen == [CONTENTS, *file_names().values()]
     # Of the repository, to the byte, all that the package consists of.
+    settings = {path.name for path in (ROOT / ".binder").iterdir()}
+    assert settings == set(branch.SETTINGS), "a file of which Binder would know nothing"
     hidden = tree / ".binder" / "repository"
     for path in tracked():
         name = path.relative_to(ROOT)
@@ -171,6 +175,7 @@ def test_the_branch_is_pushed_when_it_changes(tmp_path: Path) -> None:
         return git(clone, "-c", f"alias.publish=!sh {script}", "publish", str(folder))
 
     assert push().startswith("The branch is now ")
+    assert git(remote, "branch", "--list", "--format=%(refname:short)") == buttons.BRANCH
     first = git(remote, "rev-parse", "notebooks")
     listed = git(remote, "ls-tree", "-r", "notebooks").splitlines()
     assert [line.split()[-1] for line in listed] == [".binder/postBuild", ".gitignore", "01.ipynb"]
@@ -460,15 +465,32 @@ def run_all_cells(tab: Tab) -> None:
                 raise
 
 
+def changed(notebook: str) -> str:
+    """Draw fewer weights than the chapter, so that its intervals become narrower."""
+    found = notebook.replace("(w_mean, covariance, size=100)", "(w_mean, covariance, size=3)", 1)
+    assert found != notebook
+    return found
+
+
+@pytest.mark.slow
+def test_a_change_stops_the_tests(tree: Path) -> None:
+    text = changed((tree / CHAPTER).read_text(encoding="utf-8"))
+    notebook = nbformat.reads(text, as_version=4)
+    # Up to the first claims, executed as all chapters are.
+    end = next(i for i, cell in enumerate(notebook.cells) if cell.source.count("\nclaim("))
+    notebook.cells = notebook.cells[: end + 1]
+    notebook.metadata["source_map"] = list(range(end + 1))
+    with pytest.raises(ChapterError, match="ClaimError: claim 'bug_case_inside'"):
+        execute(notebook, CHAPTER, tree, time_limit_s=600, memory_limit_mb=5000)
+
+
 @pytest.mark.slow
 def test_a_changed_chapter_runs_through_in_jupyterlab(
     lab: str, tree: Path, browser: Browser
 ) -> None:
-    """A reader draws fewer weights: claims that no longer hold say so, and all cells run."""
+    """For a reader, claims that no longer hold say so, and all cells run."""
     original = (tree / CHAPTER).read_text(encoding="utf-8")
-    changed = original.replace("(w_mean, covariance, size=100)", "(w_mean, covariance, size=3)", 1)
-    assert changed != original
-    (tree / CHAPTER).write_text(changed, encoding="utf-8")
+    (tree / CHAPTER).write_text(changed(original), encoding="utf-8")
     with opened(lab, f"lab/tree/{CHAPTER}", browser) as tab:
         expect(tab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible()
         run_all_cells(tab)

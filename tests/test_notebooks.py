@@ -37,7 +37,7 @@ REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))[
 ADDRESS = published_at(REPOSITORY)
 # What stands in a block of its own on a page, and in a notebook.
 BLOCKS = ["h1", "h2", "h3", "h4", "p", "li", "th", "td", "pre", "summary", "figcaption", "div"]
-HINT = "Its code is in the folded cells below."
+HINT = "Its code is in the cells below."
 # What the parser of MyST finds in text that needs no MyST.
 PLAIN = {
     *("inline", "text", "softbreak", "code_inline", "math_inline", "math_block", "fence"),

@@ -15,7 +15,7 @@ ITEM = """\
 <span class="btn__icon-container"><img alt="" src="{logo}"></span>
 <span class="launch">{name}<small>{what}</small></span>"""
 BINDER = (
-    "This chapter as a notebook, everything installed. No account. "
+    "This chapter as a notebook, everything installed. Needs no account. "
     "Starts in a minute; after a new version of the book, in about twenty."
 )
 COLAB = (

@@ -1,4 +1,7 @@
-"""Each chapter's line of facts: how long it takes to read and to run, and how much memory."""
+"""Each chapter's line of facts: how long it takes to read and to run, and how much memory.
+
+The line is kept with the page's metadata, since whoever else shows it would have to parse the page.
+"""
 
 import math
 
@@ -9,6 +12,7 @@ from .execution import cached_record, open_cache
 from .pages import Page
 
 WORDS_PER_MINUTE = 200
+KEY = "chapter-facts"
 
 
 def setup(app: Sphinx) -> None:
@@ -21,9 +25,11 @@ def add_facts(app: Sphinx, doctree: nodes.document) -> None:
     page = Page(app.srcdir / f"{app.env.docname}.md")
     if page.is_chapter:
         title = next(doctree.findall(nodes.title))
-        line = f'<p class="chapter-facts">{facts(page, cached_record(page, open_cache()))}</p>'
+        line = facts(page, cached_record(page, open_cache()))
+        app.env.metadata[page.docname][KEY] = line
         # Raw, so that it does not become the page's description in search engines.
-        title.parent.insert(title.parent.index(title) + 1, nodes.raw("", line, format="html"))
+        raw = nodes.raw("", f'<p class="{KEY}">{line}</p>', format="html", classes=[KEY])
+        title.parent.insert(title.parent.index(title) + 1, raw)
 
 
 def facts(page: Page, record: dict | None) -> str:

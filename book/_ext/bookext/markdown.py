@@ -4,6 +4,7 @@ In the tree, roles, directives and labels have become what they stand for.  What
 is CommonMark, tables, and formulas between dollar signs; what is used of HTML is `<details>`.
 """
 
+import html
 import re
 from collections.abc import Iterable
 from textwrap import indent
@@ -19,8 +20,6 @@ log = logging.getLogger(__name__)
 MARKUP = re.compile(r"[\\`*$~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])")
 HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)")
 LINE_START = re.compile(r"^([-+#>=]|\d+(?=[.)]\s))", re.MULTILINE)
-# Nothing of these is seen.
-UNSEEN = (nodes.comment, nodes.Invisible, nodes.target)
 
 
 class Markdown:
@@ -63,7 +62,9 @@ class Markdown:
                 return self.table(node)
             case nodes.section():  # within an exercise
                 return self.blocks(node)
-            case _ if isinstance(node, UNSEEN):
+            case nodes.Invisible():  # what labels have become, among others
+                return ""
+            case nodes.raw() if node.astext().lstrip().startswith("<script"):
                 return ""
         # A warning fails the build, so that nothing of a page is missing in its notebook.
         log.warning("%s: notebooks cannot show this yet", node.tagname, location=node)
@@ -80,14 +81,14 @@ class Markdown:
             written.append(f"{marker} {body.lstrip()}")
         return between.join(written)
 
-    def admonition(self, node: nodes.Element, title: str = "") -> str:
-        """Write a box as a quotation below its title in bold."""
+    def admonition(self, node: nodes.Element, number: str = "") -> str:
+        """Write a box as a quotation below its title in bold, after its number if it has one."""
         if isinstance(node[0], nodes.title):
             head, *rest = node
-            title += self.inline(head)
+            title = f"{number}{self.inline(head)}".strip()
         else:
-            title, rest = admonitionlabels[node.tagname], node
-        return quoted(f"**{title.strip()}**\n\n{self.blocks(list(rest))}")
+            title, rest = admonitionlabels[node.tagname], list(node)
+        return quoted(f"**{title}**\n\n{self.blocks(rest)}")
 
     def table(self, node: nodes.table) -> str:
         """Write a table whose first row is its head."""
@@ -121,7 +122,7 @@ class Markdown:
                 return f"[{self.inline(node)}]({self.target(node)})"
             case nodes.inline():
                 return self.inline(node)
-            case _ if isinstance(node, UNSEEN):
+            case nodes.Invisible():
                 return ""
         log.warning("%s: notebooks cannot show this yet", node.tagname, location=node)
         return ""
@@ -162,4 +163,4 @@ def alignment(entry: nodes.entry) -> str:
 
 def details(summary: str, body: str) -> str:
     """Fold a part away: the empty lines let viewers read what is between them as Markdown."""
-    return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
+    return f"<details>\n<summary>{html.escape(summary)}</summary>\n\n{body}\n\n</details>"

@@ -9,6 +9,7 @@ asked, and viewers that trust no file would not draw the figures anyway.
 
 import hashlib
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -24,7 +25,7 @@ from sphinx_exercise.nodes import (
 
 from . import launch
 from .execution import cached_record, open_cache
-from .facts import facts
+from .facts import KEY
 from .markdown import Markdown, details
 from .pages import ROOT, Page, chapters, pages
 
@@ -58,6 +59,7 @@ def folder(app: Sphinx) -> Path:
     return Path(app.outdir).parent / "notebooks"
 
 
+@cache
 def file_names() -> dict[str, str]:
     """Name each chapter's notebook so that a folder lists them in the book's order."""
     return {
@@ -107,12 +109,11 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
 
 def contents(app: Sphinx) -> nbformat.NotebookNode:
     """Make the notebook that lists the others."""
-    base, executed = app.config.html_baseurl, open_cache()
+    base = app.config.html_baseurl
     titles = {name: title.astext() for name, title in app.env.titles.items()}
     listed = [
-        f"{number}. [{titles[page.docname]}]({file_names()[page.docname]})<br>"
-        f"{facts(page, cached_record(page, executed))}"
-        for number, page in enumerate(chapters(), 1)
+        f"{number}. [{titles[name]}]({file})<br>{app.env.metadata[name][KEY]}"
+        for number, (name, file) in enumerate(file_names().items(), 1)
     ]
     others = ", ".join(
         f"[{titles[page.docname]}]({base}{app.builder.get_target_uri(page.docname)})"
@@ -122,7 +123,7 @@ def contents(app: Sphinx) -> nbformat.NotebookNode:
     parts = [
         f"# {titles[app.config.root_doc]}",
         f"The chapters of [the book]({base}) as notebooks, in its order.\n"
-        "Each runs by itself, from top to bottom.",
+        "Each runs by itself, from top to bottom; what is folded opens with a click.",
         "\n".join(listed),
         f"Pages of the book that run nothing: {others}.",
     ]
@@ -143,7 +144,8 @@ class Chapter:
     """
 
     def __init__(self, app: Sphinx, page: Page, record: dict) -> None:
-        self.page, self.record = page, record
+        self.record = record
+        self.facts = app.env.metadata[page.docname][KEY]
         self.repository = app.config.html_theme_options["repository_url"]
         self.address = app.config.html_baseurl + app.builder.get_target_uri(page.docname)
         self.markdown = Markdown(self.address)
@@ -176,15 +178,15 @@ class Chapter:
                 self.end_cell()
             elif is_solution_node(node):
                 self.add_solution(node)
-            elif not isinstance(node, nodes.raw):  # the line of facts, which the note contains
+            elif not (isinstance(node, nodes.raw) and KEY in node["classes"]):  # it is in the note
                 self.prose.append(self.markdown.block(node))
 
     def add_heading(self, title: nodes.title, level: int) -> None:
         """Begin a new cell with a heading, numbered as on the page."""
         self.end_cell()
         anchor = f"#{title.parent['ids'][0]}" if level > 1 else ""
-        number = ".".join(map(str, self.headings[anchor]))
-        self.prose.append(f"{'#' * level} {number}. {self.markdown.inline(title)}")
+        number = "".join(f"{part}." for part in self.headings[anchor])
+        self.prose.append(f"{'#' * level} {number} {self.markdown.inline(title)}")
         if level == 1:
             self.prose.append(self.note())
 
@@ -197,11 +199,11 @@ class Chapter:
             f"**The numbers in the text are those of the checked run** of {date:%-d %B %Y}, with "
             f"{', '.join(others)} and {last}.",
             "Wherever you run a check, it shows your own number and the range that the text needs.",
-            "Checks, solutions and the code of some figures are folded. "
+            "Checks, solutions and the code of some figures are folded; a click opens them. "
             f"[The page]({self.address}) shows what every cell makes.",
         ]
         quote = [f"> {line}\n" for line in lines]
-        return f"{''.join(quote)}>\n> {facts(self.page, self.record)}"
+        return f"{''.join(quote)}>\n> {self.facts}"
 
     def add_code(self, cell: nodes.container) -> None:
         """Add a code cell, and what is below its figure."""
@@ -224,7 +226,7 @@ class Chapter:
         title, body = node
         self.solution = title.astext()
         if is_code(body[0]):
-            self.prose.append("Its code is in the folded cells below.")
+            self.prose.append("Its code is in the cells below.")
         for part in body:
             if is_code(part):
                 self.add_code(part)
