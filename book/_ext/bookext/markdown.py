@@ -120,6 +120,8 @@ class Markdown:
                 return f"**{self.inline(node)}**"
             case nodes.reference():
                 return f"[{self.inline(node)}]({self.target(node)})"
+            case nodes.inline() if "pasted-text" in node["classes"]:  # the number of a claim
+                return f"**{self.inline(node)}**"
             case nodes.inline():
                 return self.inline(node)
             case nodes.Invisible():

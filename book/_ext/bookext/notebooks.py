@@ -196,9 +196,9 @@ class Chapter:
         versions = [f"{NAMES[name]} {found}" for name, found in self.record["versions"].items()]
         *others, last = [f"Python {self.record['python']}", *versions]
         lines = [
-            f"**The numbers in the text are those of the checked run** of {date:%-d %B %Y}, with "
+            f"**The numbers in bold are those of the checked run** of {date:%-d %B %Y}, with "
             f"{', '.join(others)} and {last}.",
-            "Wherever you run a check, it shows your own number and the range that the text needs.",
+            "Where you run a check, it shows your own number and the range that the text needs.",
             "Checks, solutions and the code of some figures are folded; a click opens them. "
             f"[The page]({self.address}) shows what every cell makes.",
         ]
