@@ -71,9 +71,12 @@ def codes(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 @cache
 def whole_article(site: Path, page: Page) -> Tag:
-    """Return a page, but for the insides of its figures, which are most of it."""
+    """Return a page, but for its figures and the colours of its code, which are most of it."""
     html = (site / f"{page.docname}.html").read_text(encoding="utf-8")
     html = re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)
+    html = re.sub(
+        r"<pre.*?</pre>", lambda code: re.sub("</?span[^>]*>", "", code[0]), html, flags=re.DOTALL
+    )
     return BeautifulSoup(html, "html.parser").find("article", class_="bd-article")
 
 
@@ -211,15 +214,15 @@ def test_what_the_page_folds_is_folded(page: Page, site: Path) -> None:
 @EACH
 def test_notebook_is_plain(page: Page, site: Path) -> None:
     """No role, directive, label or front matter is left for viewers that do not know them."""
-    assert {kind for text in texts(read(page)) for kind in unknown(text)} == set()
+    assert unknown(read(page)) == set()
     # As they are in the chapter, and so in the notebook beside it.
     pair = nbformat.read(page.path.with_suffix(".ipynb"), as_version=4)
-    found = {kind for text in texts(pair) for kind in unknown(text)}
-    assert {"myst_role", "directive"} <= found
+    assert {"myst_role", "directive"} <= unknown(pair)
 
 
-def unknown(text: str) -> Iterator[str]:
+def unknown(notebook: nbformat.NotebookNode) -> set[str]:
     """Name what is not plain Markdown, as the parser of the book sees it."""
+    parser = prose.parser()
 
     def walk(tokens: list[Token]) -> Iterator[str]:
         for token in tokens:
@@ -229,7 +232,7 @@ def unknown(text: str) -> Iterator[str]:
                 yield "directive"
             yield from walk(token.children or [])
 
-    return walk(prose.parser().parse(text))
+    return {kind for text in texts(notebook) for kind in walk(parser.parse(text))}
 
 
 @pytest.mark.slow
