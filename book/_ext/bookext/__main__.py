@@ -90,7 +90,7 @@ def main() -> None:
     build_pages(everything="--all" in sys.argv)
     if not forms:
         index = (BUILD / "html" / "index.html").as_uri()
-        print(f"The book is built: open {index} or run `make serve`.")
+        print(f"The book is built: open {index} or run `make serve`, or `make lab` for notebooks.")
     for name in forms:
         target = BUILD / f"bayesian_neural_networks.{name}"
         print(f"Putting the pages into one {name.upper()}; this takes about a minute.", flush=True)
