@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -79,7 +80,9 @@ def test_constraints_pin_what_is_required() -> None:
 
 def test_environment_is_exactly_what_is_pinned() -> None:
     constraints = pins("constraints.txt")
-    installed = {canonicalize_name(d.name): d for d in metadata.distributions()}
+    # Not those that setuptools carries within itself, which its import puts in front.
+    packages = [sysconfig.get_path("purelib")]
+    installed = {canonicalize_name(d.name): d for d in metadata.distributions(path=packages)}
     assert {
         name: (installed[name].version, constraints[name])
         for name in installed.keys() & constraints
