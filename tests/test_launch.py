@@ -23,7 +23,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import jupytext
 import nbformat
+import psutil
 import pytest
+import torch
 from bs4 import BeautifulSoup
 from jupytext.compare import compare_notebooks
 from playwright.sync_api import Browser, expect
@@ -32,13 +34,15 @@ from test_notebooks import texts, viewer
 from test_repository import tracked
 
 from bookext import branch, buttons, configure, launch
-from bookext.execution import ChapterError, execute
+from bookext.execution import ChapterError, Run, execute
 from bookext.notebooks import CONTENTS, file_names
 from bookext.pages import ROOT, Page, chapters
+from bookext.watch import memory_mb
 
 LIBRARIES = Path(jupytext.__file__).parents[1]  # site-packages
 DATA = Path(sys.prefix, "share/jupyter")
 EACH = pytest.mark.parametrize("page", chapters(), ids=lambda page: page.path.stem)
+BINDER_MB = 2048  # what it gives, to kernel and server together
 # The chapter that runs fastest.
 CHAPTER = file_names()["book/find_the_bug"]
 
@@ -511,3 +515,20 @@ def test_a_changed_chapter_runs_through_in_jupyterlab(
     (tree / CHAPTER).write_text(original, encoding="utf-8")
     assert errors == []
     assert [cell.source for cell in cells if not cell.execution_count] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.version.cuda is not None, reason="Binder gets PyTorch without CUDA")
+def test_each_chapter_fits_into_binder(lab: str, browser: Browser, runs: dict[str, Run]) -> None:
+    with opened(lab, f"lab/tree/{CHAPTER}", browser) as tab:
+        expect(tab.locator(".jp-Notebook h1").first).to_be_visible()
+        option = f"--port={urlsplit(lab).port}"
+        (server,) = (
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if option in (process.info["cmdline"] or ())
+        )
+        server_mb, _ = memory_mb([server])
+    assert server_mb > 50
+    needed = {name: run.record["peak_memory_mb"] + server_mb for name, run in runs.items()}
+    assert {name: mb for name, mb in needed.items() if mb > BINDER_MB} == {}
