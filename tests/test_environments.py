@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from nbformat.v4 import new_notebook
 
 from bookext import environments, status, survey
-from bookext.pages import ROOT
+from bookext.execution import Run
+from bookext.pages import ROOT, chapters
 
 BASE = {"a": ["0.50", 0.5, 0.0, 1.0], "b": ["3", 3.0, 0.0, 10.0], "c": ["7.0", 7.0, 6.0, 8.0]}
 HERE = {"a": ["0.52", 0.52], "b": ["3", 3.1], "c": ["nan", None]}
@@ -89,6 +91,29 @@ def test_a_survey_notes_claims_and_the_first_failure(tmp_path, monkeypatch, caps
     assert "ZeroDivisionError" in result["chapters"]["trial"]["failure"]
     assert result["environment"]["python"].startswith("3.")
     assert result["environment"]["installed_mb"]["torch"] > 100
+
+
+def test_what_is_executed_already_is_taken_unless_switches_are_set(monkeypatch) -> None:
+    class Executed(Exception):
+        pass
+
+    def execute(*_, **__) -> None:
+        raise Executed
+
+    record = {"seconds": 6.0, "slowness": 2.0, "peak_memory_mb": 9, "added_memory_mb": 1}
+    record["claims"] = [{"name": "a", "text": "0.5", "value": 0.5, "low": 0.0, "high": 1.0}]
+    run = Run(new_notebook(), record, cached=True)
+    monkeypatch.setattr(survey, "cached_run", lambda page, cache: run)
+    monkeypatch.setattr(survey, "execute", execute)
+    for switch in survey.SWITCHES:
+        monkeypatch.delenv(switch, raising=False)
+    page = chapters()[0]
+    result = survey.survey([page])
+    assert result["claims"] == {"a": ["0.5", 0.5, 0.0, 1.0]}
+    assert result["chapters"][page.path.stem]["seconds"] == 3.0
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    with pytest.raises(Executed):
+        survey.survey([page])
 
 
 def test_the_book_holds_wherever_it_was_tried() -> None:

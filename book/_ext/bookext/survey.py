@@ -3,7 +3,8 @@
 `python -m bookext.survey NAME` keeps the result in `benchmarks/environments.json` under that name:
 another Python, another build of PyTorch, other vector units.  The first one is what all others are
 compared with, and the page of status shows them.  A claim that leaves its range, or a cell that
-fails, does not stop a chapter here: all are wanted.
+fails, does not stop a chapter here: all are wanted.  What `make book` has executed in this
+environment is not executed again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from datetime import UTC, datetime
 from importlib.metadata import distributions, version
 
 from .environments import out_of_range, read_stored, report, store
-from .execution import RUNAWAY, Run, describe, execute, noise, side_by_side, summary
+from .execution import (
+    RUNAWAY,
+    Run,
+    cached_run,
+    describe,
+    execute,
+    noise,
+    open_cache,
+    prepare_cache,
+    side_by_side,
+    summary,
+)
 from .pages import LIMITS, Page, chapters
 
 # What switches wider vector units off, or other ways to compute the same.
@@ -43,8 +55,11 @@ def survey(pages: list[Page]) -> dict:
     found, claims = {}, {}
 
     def one(page: Page) -> str:
-        limits = {name: RUNAWAY * page.options[name] for name in LIMITS}
-        run = execute(page.notebook(), page.name, page.path.parent, **limits, strict=False)
+        # The name of a cached execution does not tell the switches.
+        run = None if switches() else cached_run(page, open_cache())
+        if run is None:
+            limits = {name: RUNAWAY * page.options[name] for name in LIMITS}
+            run = execute(page.notebook(), page.name, page.path.parent, **limits, strict=False)
         found[page.path.stem] = {
             # As on the machine of the limits.
             "seconds": round(run.record["seconds"] / run.record["slowness"], 1),
@@ -73,9 +88,14 @@ def environment() -> dict:
         "python": platform.python_version(),
         "torch": version("torch"),
         "machine": f"{platform.system()} {platform.machine()}",
-        "switches": {name: os.environ[name] for name in SWITCHES if name in os.environ},
+        "switches": switches(),
         "installed_mb": installed_mb(),
     }
+
+
+def switches() -> dict[str, str]:
+    """Return the switches that are set."""
+    return {name: os.environ[name] for name in SWITCHES if name in os.environ}
 
 
 def installed_mb() -> dict[str, int]:
@@ -110,6 +130,7 @@ def main() -> None:
     if not given.name.strip():
         parser.error("the environment needs a name: make survey NAME='Python 3.13'")
     pages = [page for page in chapters() if not given.chapters or page.path.stem in given.chapters]
+    prepare_cache()
     found = survey(pages)
     stored = read_stored()
     first = next(iter(stored), given.name)
