@@ -6,17 +6,22 @@ A chapter draws with Matplotlib between `subplots` and `show`::
     figures.band(axes, x, predictive, label="posterior predictive")
     figures.show(figure, alt="The band widens where there are no wines: …")
 
+A figure that the reader can move is handed over by `live` instead: its picture, and the data that the
+page's own script needs.
+
 Figures are shown as inline SVG whose lines and letters take the page's text colour.  Colours are
 told apart by marker or line style too, so that nothing depends on colour alone.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import html
 import io
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -107,6 +112,55 @@ def show(figure: Figure, *, alt: str) -> None:
     alt = " ".join(alt.split())
     page = {"text/html": f'<div class="figure-svg">{svg(figure, alt=alt)}</div>', "text/plain": alt}
     display(page, raw=True)
+
+
+def live(
+    name: str, data: Mapping, *, still: Figure, alt: str, later: Mapping | None = None
+) -> None:
+    """Show a figure that the reader can move in the book's pages; elsewhere, its still.
+
+    A notebook shows the still, and so do paper, e-readers and browsers without JavaScript.
+
+    Parameters
+    ----------
+    name, data, still, alt, later
+        See `frame`.
+    """
+    alt = " ".join(alt.split())
+    page = frame(name, data, still=still, alt=alt, later=later)
+    display({"text/html": page, "text/plain": alt}, raw=True)
+
+
+def frame(
+    name: str, data: Mapping, *, still: Figure, alt: str, later: Mapping | None = None
+) -> str:
+    """Return the still of a live figure as an element, with the data that its script needs.
+
+    The build of the pages takes the data out again; a page loads them with the script.
+
+    Parameters
+    ----------
+    name : str
+        The script ``book/live/<name>.js``.
+    data : mapping
+        What the chapter computed: numbers, texts, arrays, and sequences and mappings of these.
+        Six digits of a number are kept; arrays of uint8 and float16 are packed as they are.
+    still : Figure
+        From `subplots`: what one sees before moving anything.
+    alt : str
+        As for `show`, of the still.
+    later : mapping, optional
+        As `data`; loaded when the reader first touches the figure.
+
+    Raises
+    ------
+    ValueError
+        If the text is too short, or a number is not finite.
+    """
+    parts = [svg(still, alt=alt), _script(data, "data")]
+    if later is not None:
+        parts.append(_script(later, "later"))
+    return f'<div class="figure-svg live" data-live="{name}">{"".join(parts)}</div>'
 
 
 def svg(figure: Figure, *, alt: str) -> str:
@@ -238,6 +292,30 @@ def reliability(
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
     axes.vlines(x, low, high, color=GREY, alpha=0.45, linewidth=5)
     axes.scatter(x, correct @ members / counts, s=10 + 2 * counts, color=BLUE, alpha=0.85, zorder=3)
+
+
+def _script(data: Mapping, kind: str) -> str:
+    """Return data as an element that browsers do not show, and notebooks keep."""
+    # Within a script element only `</` could end it.
+    text = json.dumps(_packed(data), separators=(",", ":"), allow_nan=False).replace("</", r"<\/")
+    return f'<script type="application/json" class="live-{kind}">{text}</script>'
+
+
+def _packed(value: object) -> object:
+    """Return a value as JSON knows it; packed arrays become text (base64) with their shape."""
+    if isinstance(value, Mapping):
+        return {str(key): _packed(part) for key, part in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype in (np.uint8, np.float16):
+        kind, stored = ("bytes", "u1") if value.dtype == np.uint8 else ("halves", "<f2")
+        return {
+            kind: base64.b64encode(value.astype(stored).tobytes()).decode("ascii"),
+            "shape": list(value.shape),
+        }
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return [_packed(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _inline_svg(svg: str, alt: str) -> str:

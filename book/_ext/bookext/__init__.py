@@ -19,7 +19,18 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from . import assets, buttons, facts, mathml, notebooks, partial, polish, speed, status
+from . import (
+    assets,
+    buttons,
+    facts,
+    live,
+    mathml,
+    notebooks,
+    partial,
+    polish,
+    speed,
+    status,
+)
 from .execution import cache_folder, cached_record, open_cache
 from .pages import ROOT, chapters, pages
 
@@ -30,7 +41,9 @@ def setup(app: Sphinx) -> dict:
     """Connect to Sphinx."""
     # Upstream (pybtex) reads the metadata of all installed packages anew for each citation.
     pybtex.plugin.entry_points = cache(pybtex.plugin.entry_points)
-    for module in (facts, mathml, polish, status, speed, partial, assets, notebooks, buttons):
+    for module in (
+        *(facts, mathml, polish, live, status, speed, partial, assets, notebooks, buttons),
+    ):
         module.setup(app)
     app.connect("config-inited", configure)
     app.connect("builder-inited", name_orphans)

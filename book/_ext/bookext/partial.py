@@ -14,6 +14,8 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util.index_entries import split_index_msg
 
+from . import live
+
 HERE = Path(__file__).parent
 
 
@@ -30,10 +32,10 @@ def setup(app: Sphinx) -> None:
 
 
 def note_tools(app: Sphinx, config: Config) -> None:
-    """Digest this extension's code, and the names and versions of all installed packages."""
+    """Digest this extension's code, live figures', and all installed packages' names and versions."""
     installed = Path(sysconfig.get_path("purelib")).glob("*.dist-info")
     tools = [name.encode() for name in sorted(path.name for path in installed)]
-    tools += [path.read_bytes() for path in sorted(HERE.glob("*.py"))]
+    tools += [path.read_bytes() for path in [*sorted(HERE.glob("*.py")), *live.modules()]]
     config.bookext_digest = hashlib.sha256(b"\0".join(tools)).hexdigest()
 
 
@@ -43,9 +45,10 @@ def clear_static(app: Sphinx) -> None:
 
 
 def clear_pictures(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
-    """Delete the pictures when all pages are read: some would not be made again."""
+    """Delete pictures and data when all pages are read: some would not be made again."""
     if set(docnames) == env.found_docs:
-        shutil.rmtree(Path(app.outdir, "_images"), ignore_errors=True)
+        for name in ("_images", live.FOLDER):
+            shutil.rmtree(Path(app.outdir, name), ignore_errors=True)
 
 
 def affected(app: Sphinx, env: BuildEnvironment) -> list[str]:
@@ -107,6 +110,6 @@ def sweep(app: Sphinx, exception: Exception | None) -> None:
         if path.relative_to(site / "_sources").with_suffix("").as_posix() not in names:
             path.unlink()
     pages = "".join(path.read_text(encoding="utf-8") for path in site.glob("book/**/*.html"))
-    for path in site.glob("_images/**/*.*"):
+    for path in [*site.glob("_images/**/*.*"), *site.glob(f"{live.FOLDER}/*.js")]:
         if path.name not in pages:
             path.unlink()

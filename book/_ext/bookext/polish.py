@@ -10,6 +10,7 @@ from docutils import nodes
 from PIL import Image
 from sphinx.application import Sphinx
 
+from . import live
 from .pages import pages
 
 SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
@@ -31,7 +32,6 @@ def polish(
     app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document | None
 ) -> None:
     """Change what the page loads and contains."""
-    context["script_files"] = deferred(context["script_files"])
     # Upstream (sphinxext-opengraph) puts a comma after every item, whatever ends it.
     metatags = re.sub(r"(?<=[;.:]),+|(?<=,),+", "", context.get("metatags", ""))
     context["metatags"] = metatags
@@ -44,6 +44,10 @@ def polish(
         images = Path(app.outdir, app.builder.imagedir)
         up = context["pathto"](app.builder.imagedir, 1)
         body = SVG.sub(lambda found: slim(found[0], images, up), context["body"])
+        site = Path(app.outdir)
+        body = live.with_files(body, site, context["pathto"](live.FOLDER, 1))
+        if "data-live=" in body:
+            app.add_js_file("live/loader.js", **{"data-version": live.digest()})
         # Upstream (sphinxcontrib-bibtex, docutils) gives these roles to elements that may not have
         # them: a list without list items, and a role that was abolished.
         body = re.sub(r' role="(?:list|doc-biblioentry|doc-backlink)"', "", body)
@@ -55,6 +59,7 @@ def polish(
         body = re.sub(r'<(pre|div class="(?:math|output text_html)")', r'<\1 tabindex="0"', body)
         # MyST-NB names every folded cell the same, whatever its visible text.
         context["body"] = body.replace(' aria-label="Toggle hidden content"', "")
+    context["script_files"] = deferred(context["script_files"])
 
 
 def deferred(scripts: list) -> list:

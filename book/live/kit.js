@@ -1,0 +1,256 @@
+// What all live figures share: axes, controls, a voice, one way to redraw. Colours are those of
+// bnnbook/figures.py, legible on both themes; letters and lines take the page's own colour.
+
+export const COLOURS = ["#3a82c4", "#d1700a", "#1f9a6d", "#b35fa0", "#7f858d"];
+const SVG = "http://www.w3.org/2000/svg";
+const MARGIN = { left: 52, right: 12, top: 10, bottom: 44 };
+let count = 0;
+
+// An HTML element: attributes by name, event listeners as `onclick`, then its children.
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function drawn(tag, attributes = {}) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+// Calls a function once before the next picture, however often it is asked to.
+export function onFrame(work) {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      work();
+    });
+  };
+}
+
+export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+// Nice values between two ends, about `wanted` of them.
+export function ticks(low, high, wanted) {
+  const rough = (high - low) / wanted;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, i) => +((first + i) * step).toPrecision(12));
+}
+
+// A line of controls or of pictures; it wraps on a phone.
+export function row(parent, kind = "controls") {
+  const made = element("div", { class: `live-${kind}` });
+  parent.append(made);
+  return made;
+}
+
+// What the colours mean: pairs of a look (a class of live.css, a colour) and words.
+export function legend(parent, entries) {
+  const made = row(parent, "legend");
+  for (const [look, hue, words, shade] of entries) {
+    const sign = element("i", { class: look, style: `--hue: ${hue}; --shade: ${shade ?? 0.35}` });
+    made.append(element("span", {}, sign, words));
+  }
+  return made;
+}
+
+// Says what one sees: a line of text for all, repeated to screen readers once it has settled.
+export function voice(parent) {
+  const seen = element("p", { class: "live-says", "aria-hidden": "true" });
+  const heard = element("p", { class: "live-heard", role: "status" });
+  parent.append(seen, heard);
+  let timer;
+  return (text) => {
+    if (seen.textContent === text) return;
+    seen.textContent = text;
+    clearTimeout(timer);
+    timer = setTimeout(() => (heard.textContent = text), 500);
+  };
+}
+
+export function button(parent, label, action) {
+  const made = element("button", { type: "button", class: "live-button", onclick: action }, label);
+  parent.append(made);
+  return made;
+}
+
+// A box to tick; returns the input.
+export function tick(parent, label, checked, change) {
+  const input = element("input", { type: "checkbox", onchange: () => change(input.checked) });
+  input.checked = checked;
+  parent.append(element("label", { class: "live-tick" }, input, label));
+  return input;
+}
+
+// One of several; returns an object whose value can be read and set.
+export function choice(parent, label, options, change) {
+  const group = `live-${(count += 1)}`;
+  const inputs = options.map((option) =>
+    element("input", { type: "radio", name: group, value: option, onchange: () => change(option) }),
+  );
+  inputs[0].checked = true;
+  const set = element("fieldset", { class: "live-choice" }, element("legend", {}, label));
+  for (const input of inputs) set.append(element("label", {}, input, element("span", {}, input.value)));
+  parent.append(set);
+  return {
+    get value() {
+      return inputs.find((input) => input.checked).value;
+    },
+    set value(option) {
+      inputs.find((input) => input.value === option).checked = true;
+    },
+  };
+}
+
+// A slider over [min, max], even in the logarithm if `log`; returns an object with a value.
+export function slider(parent, { label, min, max, step, value, log, format = String }, change) {
+  const [to, from] = log ? [Math.log, Math.exp] : [(v) => v, (v) => v];
+  const shown = element("output", {});
+  const steps = log ? (to(max) - to(min)) / 100 : step;
+  const input = element("input", { type: "range", min: to(min), max: to(max), step: steps });
+  const show = () => {
+    shown.textContent = format(from(+input.value));
+    input.setAttribute("aria-valuetext", shown.textContent);
+  };
+  input.addEventListener("input", () => {
+    show();
+    change();
+  });
+  input.setAttribute("aria-label", label);
+  const head = element("span", { "aria-hidden": "true" }, `${label} `, shown);
+  parent.append(element("label", { class: "live-slider" }, head, input));
+  const made = {
+    input,
+    get value() {
+      return from(+input.value);
+    },
+    set value(v) {
+      input.value = to(v);
+      show();
+    },
+  };
+  made.value = value;
+  return made;
+}
+
+// Axes that fill their parent's width. The figure sets `draw`, which is called at every new size;
+// between calls it keeps its shapes under names: `path`, `dots`, `label`.
+export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks, yTicks, hands }) {
+  const root = drawn("svg", { class: "live-plot", "aria-label": name });
+  // A plot to work in takes the keyboard; one to look at is a picture.
+  if (hands) root.setAttribute("tabindex", "0");
+  root.setAttribute("role", hands ? "application" : "img");
+  const axes = drawn("g", { class: "live-axes" });
+  const clip = `live-${(count += 1)}`;
+  const clipping = drawn("clipPath", { id: clip });
+  const inside = drawn("rect");
+  clipping.append(inside);
+  const shapes = drawn("g", { "clip-path": `url(#${clip})` });
+  root.append(clipping, axes, shapes);
+  const holder = element("div", { class: "live-holder" });
+  holder.append(root);
+  parent.append(holder);
+
+  const kept = new Map();
+  const made = { root, x, y, width: 0, height, draw: () => {} };
+  const scale = (v, [low, high], from, to) => from + ((v - low) / (high - low)) * (to - from);
+  made.X = (v) => scale(v, made.x, MARGIN.left, made.width - MARGIN.right);
+  made.Y = (v) => scale(v, made.y, height - MARGIN.bottom, MARGIN.top);
+  // Where in the axes an event is.
+  made.at = (event) => {
+    const box = root.getBoundingClientRect();
+    return [
+      scale(event.clientX - box.left, [MARGIN.left, made.width - MARGIN.right], ...made.x),
+      scale(event.clientY - box.top, [height - MARGIN.bottom, MARGIN.top], ...made.y),
+    ];
+  };
+
+  function shape(key, tag, style) {
+    if (!kept.has(key)) kept.set(key, shapes.appendChild(drawn(tag)));
+    const one = kept.get(key);
+    for (const [attribute, value] of Object.entries(style)) one.setAttribute(attribute, value);
+    return one;
+  }
+  // A line through points; null lifts the pen.
+  made.path = (key, points, style = {}) => {
+    let d = "";
+    let pen = "M";
+    for (const point of points) {
+      if (point) d += `${pen}${made.X(point[0]).toFixed(1)} ${made.Y(point[1]).toFixed(1)}`;
+      pen = point ? "L" : "M";
+    }
+    return shape(key, "path", { fill: "none", d, ...style });
+  };
+  made.band = (key, xs, low, high, style = {}) =>
+    made.path(
+      key,
+      [...xs.map((v, i) => [v, high[i]]), ...xs.map((v, i) => [v, low[i]]).reverse()],
+      { fill: COLOURS[0], "fill-opacity": 0.22, ...style },
+    );
+  made.dots = (key, points, style = {}) => {
+    const group = shape(key, "g", style);
+    while (group.childElementCount > points.length) group.lastChild.remove();
+    while (group.childElementCount < points.length) group.append(drawn("circle"));
+    points.forEach(([px, py], i) => {
+      group.children[i].setAttribute("cx", made.X(px).toFixed(1));
+      group.children[i].setAttribute("cy", made.Y(py).toFixed(1));
+      group.children[i].setAttribute("r", style.r ?? 5);
+    });
+    return group;
+  };
+  made.label = (key, px, py, text, style = {}) => {
+    const one = shape(key, "text", { x: made.X(px), y: made.Y(py), ...style });
+    one.textContent = text;
+    return one;
+  };
+
+  function paint() {
+    root.setAttribute("viewBox", `0 0 ${made.width} ${height}`);
+    root.setAttribute("width", made.width);
+    root.setAttribute("height", height);
+    const [left, right] = [MARGIN.left, made.width - MARGIN.right];
+    const [top, bottom] = [MARGIN.top, height - MARGIN.bottom];
+    const box = { x: left, y: top, width: right - left, height: bottom - top };
+    for (const [attribute, value] of Object.entries(box)) inside.setAttribute(attribute, value);
+    axes.replaceChildren(drawn("path", { d: `M${left} ${top}V${bottom}H${right}` }));
+    const write = (text, attributes) => {
+      const one = drawn("text", attributes);
+      one.textContent = text;
+      axes.append(one);
+    };
+    const across = xTicks?.() ?? ticks(...made.x, box.width / 80).map((v) => [v, v]);
+    for (const [v, text] of across) {
+      axes.append(drawn("path", { d: `M${made.X(v)} ${bottom}v4` }));
+      write(`${text}`.replace("-", "−"), { x: made.X(v), y: bottom + 18, "text-anchor": "middle" });
+    }
+    const up = yTicks?.() ?? ticks(...made.y, box.height / 50).map((v) => [v, v]);
+    for (const [v, text] of up) {
+      axes.append(drawn("path", { d: `M${left} ${made.Y(v)}h-4` }));
+      write(`${text}`.replace("-", "−"), { x: left - 7, y: made.Y(v) + 4, "text-anchor": "end" });
+    }
+    write(xLabel, { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" });
+    const turned = `rotate(-90 13 ${(top + bottom) / 2})`;
+    write(yLabel, { x: 13, y: (top + bottom) / 2, transform: turned, "text-anchor": "middle" });
+    made.draw();
+  }
+  made.paint = paint;
+  new ResizeObserver(() => {
+    const width = Math.floor(holder.clientWidth);
+    if (width > 0 && width !== made.width) {
+      made.width = width;
+      paint();
+    }
+  }).observe(holder);
+  return made;
+}
