@@ -49,15 +49,15 @@ export function ticks(low, high, wanted) {
 }
 
 // A line of controls or of pictures; it wraps on a phone.
-export function row(parent, kind = "controls") {
-  const made = element("div", { class: `live-${kind}` });
+export function row(parent, kind = "live-controls") {
+  const made = element("div", { class: kind });
   parent.append(made);
   return made;
 }
 
 // What the colours mean: pairs of a look (a class of live.css, a colour) and words.
 export function legend(parent, entries) {
-  const made = row(parent, "legend");
+  const made = row(parent, "live-legend");
   for (const [look, hue, words, shade] of entries) {
     const sign = element("i", { class: look, style: `--hue: ${hue}; --shade: ${shade ?? 0.35}` });
     made.append(element("span", {}, sign, words));
@@ -159,7 +159,8 @@ export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks,
   const shapes = drawn("g", { "clip-path": `url(#${clip})` });
   root.append(clipping, axes, shapes);
   const holder = element("div", { class: "live-holder" });
-  holder.append(root);
+  const under = element("canvas", { class: "live-under" });
+  holder.append(under, root);
   parent.append(holder);
 
   const kept = new Map();
@@ -209,6 +210,19 @@ export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks,
     });
     return group;
   };
+  // A map under the shapes: `paint` gives the colour of column i and row j (from below), each of its
+  // four parts between 0 and 255; what shows through is the page.
+  made.map = (columns, rows, colour) => {
+    [under.width, under.height] = [columns, rows];
+    const context = under.getContext("2d");
+    const image = context.createImageData(columns, rows);
+    for (let j = 0; j < rows; j += 1) {
+      for (let i = 0; i < columns; i += 1) {
+        image.data.set(colour(i, j), 4 * ((rows - 1 - j) * columns + i));
+      }
+    }
+    context.putImageData(image, 0, 0);
+  };
   made.label = (key, px, py, text, style = {}) => {
     const one = shape(key, "text", { x: made.X(px), y: made.Y(py), ...style });
     one.textContent = text;
@@ -216,6 +230,7 @@ export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks,
   };
 
   function paint() {
+    if (!made.width) return;
     root.setAttribute("viewBox", `0 0 ${made.width} ${height}`);
     root.setAttribute("width", made.width);
     root.setAttribute("height", height);
@@ -223,13 +238,15 @@ export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks,
     const [top, bottom] = [MARGIN.top, height - MARGIN.bottom];
     const box = { x: left, y: top, width: right - left, height: bottom - top };
     for (const [attribute, value] of Object.entries(box)) inside.setAttribute(attribute, value);
+    const place = { left, top, width: box.width, height: box.height };
+    for (const [side, value] of Object.entries(place)) under.style[side] = `${value}px`;
     axes.replaceChildren(drawn("path", { d: `M${left} ${top}V${bottom}H${right}` }));
     const write = (text, attributes) => {
       const one = drawn("text", attributes);
       one.textContent = text;
       axes.append(one);
     };
-    const across = xTicks?.() ?? ticks(...made.x, box.width / 80).map((v) => [v, v]);
+    const across = xTicks?.() ?? ticks(...made.x, box.width / 60).map((v) => [v, v]);
     for (const [v, text] of across) {
       axes.append(drawn("path", { d: `M${made.X(v)} ${bottom}v4` }));
       write(`${text}`.replace("-", "−"), { x: made.X(v), y: bottom + 18, "text-anchor": "middle" });
@@ -242,14 +259,19 @@ export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks,
     write(xLabel, { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" });
     const turned = `rotate(-90 13 ${(top + bottom) / 2})`;
     write(yLabel, { x: 13, y: (top + bottom) / 2, transform: turned, "text-anchor": "middle" });
-    made.draw();
   }
-  made.paint = paint;
+  // New ends of the axes; the figure then draws anew.
+  made.span = (across, up) => {
+    if (`${[made.x, made.y]}` === `${[across, up]}`) return;
+    [made.x, made.y] = [across, up];
+    paint();
+  };
   new ResizeObserver(() => {
     const width = Math.floor(holder.clientWidth);
     if (width > 0 && width !== made.width) {
       made.width = width;
       paint();
+      made.draw();
     }
   }).observe(holder);
   return made;

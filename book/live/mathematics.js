@@ -104,3 +104,99 @@ export const tanhFeatures = (x, slopes, kinks) => [
   1,
   ...slopes.map((slope, i) => Math.tanh(slope * (x - kinks[i]))),
 ];
+
+// The same posterior, for an intercept and a slope, by brute force: prior times likelihood on a
+// grid, made to sum to one. `sites` are the grid's values of either weight.
+export function gridPosterior(x, y, sites, priorScale, noise) {
+  const n = sites.length;
+  const logs = new Float64Array(n * n); // row: slope, column: intercept
+  for (let j = 0; j < n; j += 1) {
+    for (let i = 0; i < n; i += 1) {
+      let total = (sites[i] ** 2 + sites[j] ** 2) / priorScale ** 2;
+      for (let k = 0; k < x.length; k += 1) {
+        total += ((y[k] - sites[i] - sites[j] * x[k]) / noise) ** 2;
+      }
+      logs[j * n + i] = -total / 2;
+    }
+  }
+  const top = logs.reduce((a, b) => Math.max(a, b));
+  const weights = logs.map((v) => Math.exp(v - top));
+  const total = sum(weights);
+  const slopes = sites.map((_, j) => sum(weights.subarray(j * n, (j + 1) * n)) / total);
+  const slope = dot(slopes, sites);
+  const scale = Math.sqrt(slopes.reduce((t, p, j) => t + p * (sites[j] - slope) ** 2, 0));
+  return { weights, slope, scale }; // weights: the highest is one
+}
+
+// ---- Functions drawn from a prior -----------------------------------------------------------
+
+export const ACTIVATIONS = { tanh: Math.tanh, ReLU: (v) => Math.max(v, 0), step: (v) => +(v > 0) };
+
+// One function of a network with one hidden layer: weights and biases are standard Normal numbers
+// times the prior's scales.
+export function priorFunction(inputs, units, z, activation, scale, outputScale) {
+  const act = ACTIVATIONS[activation];
+  return inputs.map((x) => {
+    let total = scale * z[3 * units];
+    for (let h = 0; h < units; h += 1) {
+      total += outputScale * z[3 * h + 2] * act(scale * (z[3 * h] * x + z[3 * h + 1]));
+    }
+    return total;
+  });
+}
+
+// ---- Sampling -------------------------------------------------------------------------------
+
+// -log p(w, D), up to a constant, and its gradient, of two weights: of a line through nothing but
+// two features, or of a network of one tanh unit, w₂ tanh(w₁ x).
+export const MODELS = {
+  linear: {
+    predict: (w, row) => w[0] * row[0] + w[1] * row[1],
+    slopes: (w, row) => row,
+  },
+  network: {
+    predict: (w, row) => w[1] * Math.tanh(w[0] * row[0]),
+    slopes: (w, row) => {
+      const t = Math.tanh(w[0] * row[0]);
+      return [w[1] * (1 - t * t) * row[0], t];
+    },
+  },
+};
+
+export function landscape(model, rows, y, priorScale, noise) {
+  const { predict, slopes } = MODELS[model];
+  return {
+    height: (w) => {
+      let total = (w[0] ** 2 + w[1] ** 2) / priorScale ** 2;
+      rows.forEach((row, i) => (total += ((y[i] - predict(w, row)) / noise) ** 2));
+      return total / 2;
+    },
+    gradient: (w) => {
+      const g = w.map((v) => v / priorScale ** 2);
+      rows.forEach((row, i) => {
+        const pull = (predict(w, row) - y[i]) / noise ** 2;
+        slopes(w, row).forEach((v, k) => (g[k] += pull * v));
+      });
+      return g;
+    },
+  };
+}
+
+// A path of the leapfrog method: positions, momenta and energies, the start included. It ends early
+// where the energy runs away.
+export function leapfrog({ height, gradient }, w, push, step, steps) {
+  const energy = (v, p) => height(v) + dot(p, p) / 2;
+  const path = [{ w, p: push, energy: energy(w, push) }];
+  let [v, p, g] = [w, push, gradient(w)];
+  for (let s = 0; s < steps; s += 1) {
+    const half = p.map((a, i) => a - (step / 2) * g[i]);
+    v = v.map((a, i) => a + step * half[i]);
+    g = gradient(v);
+    p = half.map((a, i) => a - (step / 2) * g[i]);
+    path.push({ w: v, p, energy: energy(v, p) });
+    if (!(path.at(-1).energy - path[0].energy < 1000)) break;
+  }
+  return path;
+}
+
+export const acceptance = (before, after) => Math.min(1, Math.exp(before - after)) || 0;
