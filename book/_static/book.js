@@ -9,5 +9,6 @@ const near = new IntersectionObserver(
   },
   { rootMargin: "100%" },
 );
-const wide = "pre, div.math, .cell_output > .output, .text_html, .pst-scrollable-table-container";
+const wide =
+  "pre, div.math, .cell_output > .output, .text_html, .figure-svg, .pst-scrollable-table-container";
 for (const block of document.querySelectorAll(wide)) near.observe(block);

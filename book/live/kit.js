@@ -3,7 +3,7 @@
 
 export const COLOURS = ["#3a82c4", "#d1700a", "#1f9a6d", "#b35fa0", "#7f858d"];
 const SVG = "http://www.w3.org/2000/svg";
-const MARGIN = { left: 52, right: 12, top: 10, bottom: 44 };
+const MARGIN = { left: 58, right: 12, top: 10, bottom: 44 };
 let count = 0;
 
 // An HTML element: attributes by name, event listeners as `onclick`, then its children.
@@ -117,8 +117,7 @@ export function choice(parent, label, options, change) {
 export function slider(parent, { label, min, max, step, value, log, format = String }, change) {
   const [to, from] = log ? [Math.log, Math.exp] : [(v) => v, (v) => v];
   const shown = element("output", {});
-  const steps = log ? (to(max) - to(min)) / 100 : step;
-  const input = element("input", { type: "range", min: to(min), max: to(max), step: steps });
+  const input = element("input", { type: "range", min: to(min), max: to(max), step: step ?? "any" });
   const show = () => {
     shown.textContent = format(from(+input.value));
     input.setAttribute("aria-valuetext", shown.textContent);

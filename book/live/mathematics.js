@@ -200,3 +200,180 @@ export function leapfrog({ height, gradient }, w, push, step, steps) {
 }
 
 export const acceptance = (before, after) => Math.min(1, Math.exp(before - after)) || 0;
+
+// ---- Stored numbers -------------------------------------------------------------------------
+
+const unpacked = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+// What `figures.live` packed: bytes, or half floats (five bits of exponent, ten of fraction).
+export function numbers({ bytes, halves }) {
+  if (bytes !== undefined) return unpacked(bytes);
+  const codes = new Uint16Array(unpacked(halves).buffer);
+  return Float64Array.from(codes, (code) => {
+    const sign = code >> 15 ? -1 : 1;
+    const [power, fraction] = [(code >> 10) & 31, code & 1023];
+    return sign * (power ? 2 ** (power - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction);
+  });
+}
+
+// ---- Class probabilities --------------------------------------------------------------------
+
+export function softmax(logits) {
+  const top = Math.max(...logits);
+  const odds = logits.map((v) => Math.exp(v - top));
+  const total = sum(odds);
+  return odds.map((v) => v / total);
+}
+
+export const entropy = (p) => p.reduce((total, v) => (v > 0 ? total - v * Math.log(v) : total), 0);
+
+// The average of the draws' probabilities, and the two parts of its entropy, in nats.
+export function doubt(draws) {
+  const average = draws[0].map((_, c) => mean(draws.map((p) => p[c])));
+  const aleatoric = mean(draws.map(entropy));
+  const whole = entropy(average);
+  return { average, entropy: whole, aleatoric, epistemic: Math.max(0, whole - aleatoric) };
+}
+
+// A network of one hidden layer of ReLU units; w holds kernel, bias, kernel, bias, row by row.
+export function denseProbabilities(w, x, units, classes) {
+  const inputs = x.length;
+  const [first, second] = [inputs * units, (inputs + 1) * units];
+  const logits = Array.from({ length: classes }, (_, c) => w[second + units * classes + c]);
+  for (let h = 0; h < units; h += 1) {
+    let v = w[first + h];
+    for (let i = 0; i < inputs; i += 1) v += x[i] * w[i * units + h];
+    if (v > 0) for (let c = 0; c < classes; c += 1) logits[c] += v * w[second + h * classes + c];
+  }
+  return softmax(logits);
+}
+
+// A layer of 3 × 3 filters with a ReLU, then the largest of each 2 × 2 pixels. `image` holds
+// channels of side × side pixels; PyTorch's order.
+export function convolution(image, side, channels, kernels, biases) {
+  const half = side / 2;
+  const out = new Float64Array(biases.length * half * half);
+  biases.forEach((bias, k) => {
+    for (let r = 0; r < side; r += 1) {
+      for (let c = 0; c < side; c += 1) {
+        let v = bias;
+        for (let m = 0; m < channels; m += 1) {
+          for (let i = Math.max(0, 1 - r); i < 3 && r + i - 1 < side; i += 1) {
+            for (let j = Math.max(0, 1 - c); j < 3 && c + j - 1 < side; j += 1) {
+              const pixel = image[(m * side + r + i - 1) * side + c + j - 1];
+              v += pixel * kernels[((k * channels + m) * 3 + i) * 3 + j];
+            }
+          }
+        }
+        const at = (k * half + (r >> 1)) * half + (c >> 1);
+        out[at] = Math.max(out[at], v); // which also is the ReLU: out begins at zero
+      }
+    }
+  });
+  return out;
+}
+
+// The digits' network: two such layers and a linear one.
+export function digitProbabilities([k1, b1, k2, b2, w, b], image) {
+  const hidden = convolution(convolution(image, 8, 1, k1, b1), 4, b1.length, k2, b2);
+  const logits = Array.from(b, (bias, c) => {
+    let v = bias;
+    hidden.forEach((h, i) => (v += h * w[c * hidden.length + i]));
+    return v;
+  });
+  return softmax(logits);
+}
+
+export const distance = (a, b) => Math.sqrt(a.reduce((t, v, i) => t + (v - b[i]) ** 2, 0));
+
+// ---- Scores of a forecast -------------------------------------------------------------------
+
+// The standard Normal distribution function: a series near the middle, a fraction in the tails.
+export function normalCdf(x) {
+  const z = Math.abs(x);
+  if (z > 38) return x > 0 ? 1 : 0;
+  const density = Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
+  if (z < 4) {
+    let [term, total] = [z, z];
+    for (let k = 3; term > 1e-17 * total; k += 2) total += term *= (z * z) / k;
+    return x > 0 ? 0.5 + density * total : 0.5 - density * total;
+  }
+  let fraction = z;
+  for (let k = 40; k > 0; k -= 1) fraction = z + k / fraction;
+  return x > 0 ? 1 - density / fraction : density / fraction;
+}
+
+const normalPdf = (z) => Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
+// The mean of |X| for X ~ N(m, s²).
+const meanDistance = (m, s) => 2 * s * normalPdf(m / s) + m * (2 * normalCdf(m / s) - 1);
+
+// A Normal, part of whose mass is moved to narrow Normals at the whole grades: its parts, each with
+// weight, mean and deviation. Each grade gets what the Normal gives to it ± one half.
+export function spiked(m, s, share, width, grades) {
+  if (!share) return [[1, m, s]];
+  const edges = grades.slice(1).map((g) => normalCdf((g - 0.5 - m) / s));
+  const masses = grades.map((_, k) => (edges[k] ?? 1) - (edges[k - 1] ?? 0));
+  return [[1 - share, m, s], ...grades.map((g, k) => [share * masses[k], g, width])];
+}
+
+export const mixtureCdf = (parts, y) =>
+  parts.reduce((total, [w, m, s]) => total + w * normalCdf((y - m) / s), 0);
+export const mixturePdf = (parts, y) =>
+  parts.reduce((total, [w, m, s]) => total + (w * normalPdf((y - m) / s)) / s, 0);
+
+// Scores of one forecast of one grade; `mass` is the probability of the grade ± one half.
+export function score(parts, y) {
+  let crps = 0;
+  parts.forEach(([w, m, s], i) => {
+    crps += w * meanDistance(y - m, s);
+    for (let j = 0; j < i; j += 1) {
+      crps -= w * parts[j][0] * meanDistance(m - parts[j][1], Math.hypot(s, parts[j][2]));
+    }
+    crps -= (w * w * s) / Math.sqrt(Math.PI);
+  });
+  return {
+    nll: -Math.log(mixturePdf(parts, y)),
+    discretised: -Math.log(mixtureCdf(parts, y + 0.5) - mixtureCdf(parts, y - 0.5)),
+    crps,
+    pit: mixtureCdf(parts, y),
+  };
+}
+
+// ---- Abstaining -----------------------------------------------------------------------------
+
+// Share kept and error rate among the kept, at a threshold of the doubt.
+export function keptAndRisk(doubts, wrong, threshold) {
+  let [kept, errors] = [0, 0];
+  doubts.forEach((v, i) => {
+    if (v <= threshold) {
+      kept += 1;
+      errors += wrong[i];
+    }
+  });
+  return { kept, errors, coverage: kept / doubts.length, risk: kept ? errors / kept : 0 };
+}
+
+// The probability of at most k successes in n trials, each of probability p.
+export function binomialCdf(k, n, p) {
+  let [log, total] = [n * Math.log1p(-p), 0];
+  for (let i = 0; i <= k; i += 1) {
+    total += Math.exp(log);
+    log += Math.log((n - i) / (i + 1)) + Math.log(p) - Math.log1p(-p);
+  }
+  return Math.min(1, total);
+}
+
+// The last threshold whose own error rate is at most the promise, and the last up to which it is
+// proved (bnnbook's `guaranteed_threshold`); minus infinity keeps nothing.
+export function obviousThreshold(doubts, wrong, thresholds, promise) {
+  const good = thresholds.filter((t) => keptAndRisk(doubts, wrong, t).risk <= promise);
+  return good.at(-1) ?? -Infinity;
+}
+
+export function provedThreshold(doubts, wrong, thresholds, promise, confidence) {
+  const fails = thresholds.findIndex((t) => {
+    const { kept, errors } = keptAndRisk(doubts, wrong, t);
+    return binomialCdf(errors, kept, promise) > 1 - confidence;
+  });
+  return (fails < 0 ? thresholds.at(-1) : thresholds[fails - 1]) ?? -Infinity;
+}

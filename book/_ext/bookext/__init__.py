@@ -28,6 +28,7 @@ from . import (
     notebooks,
     partial,
     polish,
+    predictions,
     speed,
     status,
 )
@@ -42,7 +43,8 @@ def setup(app: Sphinx) -> dict:
     # Upstream (pybtex) reads the metadata of all installed packages anew for each citation.
     pybtex.plugin.entry_points = cache(pybtex.plugin.entry_points)
     for module in (
-        *(facts, mathml, polish, live, status, speed, partial, assets, notebooks, buttons),
+        *(facts, mathml, polish, live, predictions, status, speed, partial, assets),
+        *(notebooks, buttons),
     ):
         module.setup(app)
     app.connect("config-inited", configure)

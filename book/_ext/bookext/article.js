@@ -1,7 +1,7 @@
 // Run in a built page: returns its article as XHTML, fit for paper and e-readers.
 // oneDocument: whether all pages become one, in which identifiers must be unique, or a file each;
-// names: the book's pages.
-({ oneDocument, names }) => {
+// names: the book's pages; published: where the site is.
+({ oneDocument, names, published }) => {
   const page = location.pathname.split("/").pop().replace(".html", "");
   const article = document.querySelector("article.bd-article").cloneNode(true);
   // Controls; the checks behind the numbers and folded code of figures, which the notebooks have.
@@ -43,6 +43,19 @@
     const file = !oneDocument && target !== page ? `${target}.xhtml` : "";
     const fragment = anchor(target, id);
     link.setAttribute("href", file + (fragment || !file ? `#${fragment}` : ""));
+  }
+  // A live figure is its still, with a line that says where it moves.
+  for (const frame of article.querySelectorAll(".live")) {
+    frame.querySelector(".live-stage")?.remove();
+    frame.classList.remove("live-on");
+    const place = `${published}book/${page}.html`;
+    const link = document.createElement("a");
+    link.href = place;
+    link.textContent = place.replace("https://", "");
+    const line = document.createElement("p");
+    line.className = "live-where";
+    line.append("This figure moves, under your hands, at ", link, ".");
+    (frame.closest("figure") ?? frame).append(line);
   }
   const images = [];
   for (const image of article.querySelectorAll("img, image")) {

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import math
 import re
 from pathlib import Path
 
@@ -21,6 +22,9 @@ ATTRIBUTE = re.compile(r'( (?:d|x|y|points|transform)=)("[^"]*")')
 STRAIGHT = re.compile(r'"(?:[ML][ \n]*-?[\d.]+[ ]-?[\d.]+[ \n]*)+"')
 POINT = re.compile(r"([ML])\s*(-?[\d.]+) (-?[\d.]+)")
 NUMBER = re.compile(r"-?\d*\.\d{2,}")
+WIDTH = re.compile(r' width="([\d.]+)pt"')
+LETTERS = re.compile(r"font-size: ([\d.]+)px")
+SMALLEST = 10  # pixels: what is smaller is not read on a phone
 
 
 def setup(app: Sphinx) -> None:
@@ -56,7 +60,9 @@ def polish(
         # The empty corner of a table would be announced as a heading without words.
         body = re.sub(r"<th(?: class=\"head\")?>(?:<p></p>)?</th>", "<td></td>", body)
         # What may be too wide for a phone is reached by keyboard until book.js has measured it.
-        body = re.sub(r'<(pre|div class="(?:math|output text_html)")', r'<\1 tabindex="0"', body)
+        body = re.sub(
+            r'<(pre|div class="(?:math|output text_html|figure-svg)")', r'<\1 tabindex="0"', body
+        )
         # MyST-NB names every folded cell the same, whatever its visible text.
         context["body"] = body.replace(' aria-label="Toggle hidden content"', "")
     context["script_files"] = deferred(context["script_files"])
@@ -79,7 +85,7 @@ def deferred(scripts: list) -> list:
 
 
 def slim(svg: str, images: Path, up: str) -> str:
-    """Round a figure's coordinates to a tenth of a point, and move its pictures into files.
+    """Round a figure's coordinates, move its pictures into files, and keep its letters legible.
 
     Matplotlib writes six decimals and embeds pictures as text; a page with many curves or maps then
     weighs several hundred kilobytes before its first line is shown.  Its metadata say nothing.
@@ -92,6 +98,11 @@ def slim(svg: str, images: Path, up: str) -> str:
         picture.save(images / name, quality=90, method=6)
         return f'href="{up}/{name}"'
 
+    # Where the page is narrower than this, the figure scrolls in its frame.
+    sizes = [float(size) for size in LETTERS.findall(svg)]
+    if sizes and (width := WIDTH.search(svg)):
+        legible = math.ceil(float(width[1]) * SMALLEST / min(sizes))
+        svg = svg.replace(' style="', f' style="min-width: {legible}px; ', 1)
     parts = DEFINITIONS.split(EMBEDDED.sub(file, METADATA.sub("", svg)))
     parts[::2] = [ATTRIBUTE.sub(lambda found: found[1] + rounded(found[2]), p) for p in parts[::2]]
     return "".join(parts)

@@ -21,6 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from pygments.formatters import HtmlFormatter
 
+from . import published_at
 from .pages import ROOT, pages
 
 HERE = Path(__file__).parent
@@ -82,7 +83,8 @@ def articles(browser: Browser, *, one_document: bool) -> list[Article]:
     """Read the built pages in the book's order, fit for one document or for a file each."""
     script = (HERE / "article.js").read_text(encoding="utf-8")
     names = [page.path.stem for page in pages()]
-    settings = {"oneDocument": one_document, "names": names}
+    published = published_at(book()["address"])
+    settings = {"oneDocument": one_document, "names": names, "published": published}
     tab = browser.new_page(color_scheme="light")
     found = []
     for name in names:
