@@ -106,6 +106,40 @@ def leapfrog(model: str) -> tuple[dict, list]:
     return given, path
 
 
+def draws(kind: str) -> tuple[dict, dict]:
+    """Sample in Python, with the same numbers, from a posterior in closed form."""
+    rows, y, scale, noise = rng.normal(size=(10, 2)), rng.normal(size=10), 1.0, 0.8
+    q = conjugate.fit(rows, y, prior_scale=scale, noise_scale=noise)
+    precision = np.linalg.inv(q.covariance)
+    u = uniforms(3)
+
+    def height(w: np.ndarray) -> float:
+        return (w - q.mean) @ precision @ (w - q.mean) / 2
+
+    def normal() -> float:
+        return np.sqrt(-2 * np.log(next(u))) * np.cos(2 * np.pi * next(u))
+
+    w, places, moves, tries = q.mean, [], 0, 0
+    given = {"kind": kind, "rows": rows, "y": y, "scale": scale, "noise": noise, "w": w}
+    given |= {"draws": 40, "step": 0.15, "steps": 6, "seed": 3}
+    for _ in range(40):
+        for _ in range(1 if kind == "hamiltonian" else 6):
+            p = start = np.array([normal(), normal()])
+            new = w
+            for _ in range(6 if kind == "hamiltonian" else 0):
+                p = p - 0.075 * precision @ (new - q.mean)
+                new = new + 0.15 * p
+                p = p - 0.075 * precision @ (new - q.mean)
+            if kind == "walk":
+                new = w + 0.15 * p
+            gain = height(new) - height(w) + (p @ p - start @ start) / 2
+            tries += 1
+            if next(u) < np.exp(-gain):
+                w, moves = new, moves + 1
+        places.append(w)
+    return given, {"places": places, "rate": moves / tries}
+
+
 def packed() -> tuple[dict, dict]:
     arrays = {
         "bytes": np.arange(256, dtype=np.uint8),
@@ -202,6 +236,8 @@ def cases() -> list[tuple[str, object, object]]:
         ("prior", *prior()),
         ("leapfrog", *leapfrog("linear")),
         ("leapfrog", *leapfrog("network")),
+        ("draws", *draws("hamiltonian")),
+        ("draws", *draws("walk")),
         ("acceptance", energies, np.minimum(1, np.exp(energies[:, 0] - energies[:, 1]))),
         ("packed", *packed()),
         ("doubt", *doubt()),

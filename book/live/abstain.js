@@ -8,12 +8,20 @@ const CONFIDENCE = 0.9;
 export function start(stage, { calibrate, doubt, read, label, thresholds, promise, images }) {
   const pixels = numbers(images);
   const wrong = read.map((c, i) => +(c !== label[i]));
-  const halves = [[0, calibrate], [calibrate, doubt.length]];
-  const [before, after] = halves.map((ends) => ({ doubts: doubt.slice(...ends), wrong: wrong.slice(...ends) }));
+  const halves = [
+    [0, calibrate],
+    [calibrate, doubt.length],
+  ];
+  const [before, after] = halves.map((ends) => ({
+    doubts: doubt.slice(...ends),
+    wrong: wrong.slice(...ends),
+  }));
   // Every threshold that makes a difference on the new images.
   const stops = [...new Set(after.doubts)].sort((a, b) => a - b);
   const curves = [before, after].map((part) =>
-    [...new Set(part.doubts)].sort((a, b) => a - b).map((t) => keptAndRisk(part.doubts, part.wrong, t)),
+    [...new Set(part.doubts)]
+      .sort((a, b) => a - b)
+      .map((t) => keptAndRisk(part.doubts, part.wrong, t)),
   );
   legend(stage, [
     ["", COLOURS[0], "new images"],
@@ -48,13 +56,21 @@ export function start(stage, { calibrate, doubt, read, label, thresholds, promis
   );
   const promised = slider(
     sliders,
-    { label: "promise: errors at most", min: 0.005, max: 0.05, step: 0.005, value: promise, format: (v) => `${(100 * v).toFixed(1)} %` },
+    {
+      label: "promise: errors at most",
+      min: 0.005,
+      max: 0.05,
+      step: 0.005,
+      value: promise,
+      format: (v) => `${(100 * v).toFixed(1)} %`,
+    },
     () => (rule ? choose(rule) : update()),
   );
   const buttons = row(stage);
   let rule = "";
   const rules = { obvious: obviousThreshold, proved: provedThreshold };
-  for (const name of Object.keys(rules)) button(buttons, `The ${name} threshold`, () => choose(name));
+  for (const name of Object.keys(rules))
+    button(buttons, `The ${name} threshold`, () => choose(name));
   button(buttons, "Keep all", () => {
     rule = "";
     hand.value = stops.length - 1;
@@ -81,11 +97,26 @@ export function start(stage, { calibrate, doubt, read, label, thresholds, promis
       { stroke: COLOURS[0], "stroke-width": 2.5 },
     ];
     curves.forEach((curve, k) =>
-      canvas.path(`curve ${k}`, curve.map((c) => [100 * c.coverage, 100 * c.risk]), looks[k]),
+      canvas.path(
+        `curve ${k}`,
+        curve.map((c) => [100 * c.coverage, 100 * c.risk]),
+        looks[k],
+      ),
     );
     const level = 100 * promised.value;
-    canvas.path("promise", [[50, level], [100, level]], { stroke: COLOURS[1], "stroke-width": 1.5 });
-    canvas.dots("here", [[100 * state.coverage, 100 * state.risk]], { fill: COLOURS[0], stroke: "currentColor", r: 7 });
+    canvas.path(
+      "promise",
+      [
+        [50, level],
+        [100, level],
+      ],
+      { stroke: COLOURS[1], "stroke-width": 1.5 },
+    );
+    canvas.dots("here", [[100 * state.coverage, 100 * state.risk]], {
+      fill: COLOURS[0],
+      stroke: "currentColor",
+      r: 7,
+    });
     const refused = after.doubts
       .map((v, i) => [v, i])
       .filter(([v]) => v > threshold)
@@ -110,7 +141,11 @@ export function start(stage, { calibrate, doubt, read, label, thresholds, promis
         const image = context.createImageData(8, 8);
         for (let k = 0; k < 64; k += 1) image.data.set([...ink(pixels[64 * i + k]), 255], 4 * k);
         context.putImageData(image, 0, 0);
-        const words = element("small", { "aria-hidden": "true" }, said.replace("read as ", "“").replace(", is", "”, is"));
+        const words = element(
+          "small",
+          { "aria-hidden": "true" },
+          said.replace("read as ", "“").replace(", is", "”, is"),
+        );
         return element("figure", { class: after.wrong[i] ? "wrong" : "" }, picture, words);
       }),
     );

@@ -6,8 +6,8 @@ const GRADES = [3, 4, 5, 6, 7, 8, 9];
 const BARS = 10;
 const HONEST = { width: 1, shift: 0, share: 0, spike: 0.1 };
 const SCORES = [
-  ["nll", "NLL", "of the density, nats"],
-  ["discretised", "discretised NLL", "of the grade ± ½, nats"],
+  ["nll", "NLL", "nats, of the density"],
+  ["discretised", "discretised NLL", "nats, of the grade"],
   ["crps", "CRPS", "grades"],
   ["covered", "coverage", "of 90 % intervals"],
 ];
@@ -44,12 +44,31 @@ export function start(stage, { mean: centres, sd, grade }) {
   const sliders = row(stage);
   const two = (v) => v.toFixed(2);
   const hands = {
-    width: slider(sliders, { label: "width ×", min: 0.2, max: 5, log: true, value: 1, format: two }, update),
-    shift: slider(sliders, { label: "shift (grades)", min: -1.5, max: 1.5, step: 0.05, value: 0, format: two }, update),
-    share: slider(sliders, { label: "mass in spikes", min: 0, max: 0.95, step: 0.05, value: 0, format: two }, update),
+    width: slider(
+      sliders,
+      { label: "width ×", min: 0.2, max: 5, log: true, value: 1, format: two },
+      update,
+    ),
+    shift: slider(
+      sliders,
+      { label: "shift (grades)", min: -1.5, max: 1.5, step: 0.05, value: 0, format: two },
+      update,
+    ),
+    share: slider(
+      sliders,
+      { label: "mass in spikes", min: 0, max: 0.95, step: 0.05, value: 0, format: two },
+      update,
+    ),
     spike: slider(
       sliders,
-      { label: "width of a spike", min: 1e-6, max: 0.3, log: true, value: 0.1, format: (v) => v.toPrecision(1) },
+      {
+        label: "width of a spike",
+        min: 1e-6,
+        max: 0.3,
+        log: true,
+        value: 0.1,
+        format: (v) => v.toPrecision(1),
+      },
       update,
     ),
   };
@@ -74,50 +93,89 @@ export function start(stage, { mean: centres, sd, grade }) {
   function scoresOf(shape) {
     const each = grade.map((y, i) => score(forecast(i, shape), y));
     const averages = { covered: mean(each.map(({ pit: p }) => +(Math.abs(p - 0.5) <= 0.45))) };
-    for (const key of ["nll", "discretised", "crps"]) averages[key] = mean(each.map((one) => one[key]));
+    for (const key of ["nll", "discretised", "crps"])
+      averages[key] = mean(each.map((one) => one[key]));
     return { averages, pits: each.map((one) => one.pit) };
   }
   const honest = scoresOf(HONEST).averages;
 
   function draw() {
-    const shape = Object.fromEntries(Object.entries(hands).map(([name, hand]) => [name, hand.value]));
+    const shape = Object.fromEntries(
+      Object.entries(hands).map(([name, hand]) => [name, hand.value]),
+    );
     const { averages, pits } = scoresOf(shape);
     for (const [key] of SCORES) {
       const gain = averages[key] - honest[key];
       tile[key].value.textContent = averages[key].toFixed(2).replace("-", "−");
       tile[key].change.textContent =
-        Math.abs(gain) < 0.005 ? "as honest" : `${gain > 0 ? "+" : "−"}${Math.abs(gain).toFixed(2)}`;
+        Math.abs(gain) < 0.005
+          ? "as honest"
+          : `${gain > 0 ? "+" : "−"}${Math.abs(gain).toFixed(2)}`;
     }
     const bars = Array(BARS).fill(0);
     for (const p of pits) bars[Math.min(BARS - 1, Math.floor(p * BARS))] += 1;
     pit.span(pit.x, [0, Math.max(150, 1.05 * Math.max(...bars))]);
     bars.forEach((n, i) => {
       const [a, b] = [i / BARS, (i + 1) / BARS];
-      const box = [[a, 0], [a, n], [b, n], [b, 0]];
+      const box = [
+        [a, 0],
+        [a, n],
+        [b, n],
+        [b, 0],
+      ];
       pit.path(`bar ${i}`, box, { fill: COLOURS[0], "fill-opacity": 0.5, stroke: COLOURS[0] });
     });
     const even = grade.length / BARS;
-    pit.path("even", [[0, even], [1, even]], { stroke: "currentColor", "stroke-dasharray": "5 4" });
+    pit.path(
+      "even",
+      [
+        [0, even],
+        [1, even],
+      ],
+      { stroke: "currentColor", "stroke-dasharray": "5 4" },
+    );
     const parts = forecast(wine, shape);
     // A spike is far narrower than a pixel: look at its very top, too.
     const places = [...range(281, 2.5, 9.5), ...GRADES].sort((a, b) => a - b);
     const curve = places.map((v) => [v, Math.min(mixturePdf(parts, v), 4)]);
-    density.span(density.x, [0, Math.max(0.8, Math.min(4, 1.05 * Math.max(...curve.map(([, v]) => v))))]);
-    density.path("forecast", curve, { stroke: COLOURS[0], "stroke-width": 2, fill: COLOURS[0], "fill-opacity": 0.15 });
+    density.span(density.x, [
+      0,
+      Math.max(0.8, Math.min(4, 1.05 * Math.max(...curve.map(([, v]) => v)))),
+    ]);
+    density.path("forecast", curve, {
+      stroke: COLOURS[0],
+      "stroke-width": 2,
+      fill: COLOURS[0],
+      "fill-opacity": 0.15,
+    });
     const top = density.y[1];
-    density.path("grade", [[grade[wine], 0], [grade[wine], top]], { stroke: COLOURS[1], "stroke-width": 2, "stroke-dasharray": "6 3" });
-    density.label("is", grade[wine], 0.93 * top, " the grade", { fill: COLOURS[1] });
+    density.path(
+      "grade",
+      [
+        [grade[wine], 0],
+        [grade[wine], top],
+      ],
+      { stroke: COLOURS[1], "stroke-width": 2, "stroke-dasharray": "6 3" },
+    );
+    density.label("is", grade[wine], 0.93 * top, "the grade", { fill: COLOURS[1], dx: 5 });
     say(report(averages));
   }
 
   function report(averages) {
-    const better = ["nll", "discretised", "crps"].filter((key) => averages[key] < honest[key] - 0.005);
+    const better = ["nll", "discretised", "crps"].filter(
+      (key) => averages[key] < honest[key] - 0.005,
+    );
     const names = Object.fromEntries(SCORES);
     const cover = `${Math.round(100 * averages.covered)} % of the grades lie in the 90 % intervals.`;
-    if (better.includes("nll") && better.length === 1) {
-      return `The NLL says that this forecast is better, and it knows nothing more: it is gamed. ${cover}`;
+    const gain = honest.nll - averages.nll;
+    if (gain > 0.1 && Math.abs(averages.discretised - honest.discretised) < 0.02) {
+      return (
+        `The NLL has gained ${gain.toFixed(1)} nats, and the grades are no more probable than before: ` +
+        `it is gamed. (The CRPS may gain a little, since grades are whole numbers.) ${cover}`
+      );
     }
-    if (better.length) return `Better than the honest forecast by ${better.map((key) => names[key]).join(" and ")}. ${cover}`;
+    if (better.length)
+      return `Better than the honest forecast by ${better.map((key) => names[key]).join(" and ")}. ${cover}`;
     return `No score is better than the honest forecast’s. ${cover}`;
   }
   for (const axes of [pit, density]) axes.draw = update;

@@ -38,6 +38,21 @@ export function onFrame(work) {
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
+export const within = (v, low, high) => Math.max(low, Math.min(high, v));
+
+// The keyboard in a plot: the arrows as steps (right and up are more), enter or space, delete.
+export function keys(target, { move, press, remove }) {
+  const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+  const others = { Enter: press, " ": press, Delete: remove, Backspace: remove };
+  target.addEventListener("keydown", (event) => {
+    const step = arrows[event.key];
+    const action = step ? () => move(step) : others[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}
+
 // Nice values between two ends, about `wanted` of them.
 export function ticks(low, high, wanted) {
   const rough = (high - low) / wanted;
@@ -101,7 +116,8 @@ export function choice(parent, label, options, change) {
   );
   inputs[0].checked = true;
   const set = element("fieldset", { class: "live-choice" }, element("legend", {}, label));
-  for (const input of inputs) set.append(element("label", {}, input, element("span", {}, input.value)));
+  for (const input of inputs)
+    set.append(element("label", {}, input, element("span", {}, input.value)));
   parent.append(set);
   return {
     get value() {
@@ -117,7 +133,12 @@ export function choice(parent, label, options, change) {
 export function slider(parent, { label, min, max, step, value, log, format = String }, change) {
   const [to, from] = log ? [Math.log, Math.exp] : [(v) => v, (v) => v];
   const shown = element("output", {});
-  const input = element("input", { type: "range", min: to(min), max: to(max), step: step ?? "any" });
+  const input = element("input", {
+    type: "range",
+    min: to(min),
+    max: to(max),
+    step: step ?? "any",
+  });
   const show = () => {
     shown.textContent = format(from(+input.value));
     input.setAttribute("aria-valuetext", shown.textContent);
@@ -223,7 +244,12 @@ export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks,
     context.putImageData(image, 0, 0);
   };
   made.label = (key, px, py, text, style = {}) => {
-    const one = shape(key, "text", { x: made.X(px), y: made.Y(py), ...style });
+    const one = shape(key, "text", {
+      x: made.X(px),
+      y: made.Y(py),
+      fill: "currentColor",
+      ...style,
+    });
     one.textContent = text;
     return one;
   };

@@ -1,5 +1,7 @@
 // The exact posterior of a network whose last layer is Bayesian and whose features are fixed.
-import { button, choice, COLOURS, legend, onFrame, plot, row, slider, tick, voice } from "./kit.js";
+import {
+  button, choice, COLOURS, keys, legend, onFrame, plot, row, slider, tick, voice, within,
+} from "./kit.js";
 import { linearPosterior, normals, range, tanhFeatures } from "./mathematics.js";
 
 const QUANTILE = 1.6449; // of the Normal: the band holds 90 %
@@ -80,7 +82,7 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
     const [fx, fy] = held.from;
     held.moved ||= Math.hypot(event.clientX - fx, event.clientY - fy) > 4;
     if (!held.moved) return;
-    const next = canvas.at(event).map((v) => Math.max(-3, Math.min(3, v)));
+    const next = canvas.at(event).map((v) => within(v, -3, 3));
     points = points.map((p) => (p === held.point ? next : p));
     held.point = next;
     update();
@@ -96,16 +98,15 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
   canvas.root.addEventListener("touchstart", (event) => held?.point && event.preventDefault(), {
     passive: false,
   });
-  canvas.root.addEventListener("keydown", (event) => {
-    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-    const step = steps[event.key];
+  const at = (change) => {
     cross ??= [0, 0];
-    if (step) cross = cross.map((v, i) => Math.max(-3, Math.min(3, v + 0.15 * step[i])));
-    else if (event.key === "Enter" || event.key === " ") points = [...points, cross];
-    else if (event.key === "Delete" || event.key === "Backspace") points = without(near(cross));
-    else return;
-    event.preventDefault();
+    change();
     update();
+  };
+  keys(canvas.root, {
+    move: (step) => at(() => (cross = cross.map((v, i) => within(v + 0.15 * step[i], -3, 3)))),
+    press: () => at(() => (points = [...points, cross])),
+    remove: () => at(() => (points = without(near(cross)))),
   });
   canvas.root.addEventListener("focus", () => {
     if (canvas.root.matches(":focus-visible")) cross ??= [0, 0];
@@ -123,7 +124,12 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
     const scales = Array(used + 1).fill(tau.value / Math.sqrt(used));
     scales[0] = 1;
     const rows = points.map((p) => phi(p[0]));
-    const q = linearPosterior(rows, points.map((p) => p[1]), scales, sigma.value);
+    const q = linearPosterior(
+      rows,
+      points.map((p) => p[1]),
+      scales,
+      sigma.value,
+    );
     const exact = family.value === "exact posterior";
     const spread = exact ? q.spread : q.independentSpread;
     const all = inputs.map(phi);
@@ -135,7 +141,11 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
       canvas.band(key, inputs, low, high, style);
       return half;
     };
-    band("noisy", doubt.map((v) => v + sigma.value ** 2), { "fill-opacity": 0.13 });
+    band(
+      "noisy",
+      doubt.map((v) => v + sigma.value ** 2),
+      { "fill-opacity": 0.13 },
+    );
     const half = band("band", doubt, { "fill-opacity": 0.3 });
     const next = normals(seed);
     for (let s = 0; s < DRAWS; s += 1) {
@@ -144,10 +154,14 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
       const line = w ? all.map((f, i) => [inputs[i], f.reduce((t, v, k) => t + v * w[k], 0)]) : [];
       canvas.path(`draw ${s}`, line, { stroke: COLOURS[1], "stroke-width": 1 });
     }
-    canvas.path("mean", centre.map((m, i) => [inputs[i], m]), {
-      stroke: COLOURS[0],
-      "stroke-width": 2.5,
-    });
+    canvas.path(
+      "mean",
+      centre.map((m, i) => [inputs[i], m]),
+      {
+        stroke: COLOURS[0],
+        "stroke-width": 2.5,
+      },
+    );
     canvas.dots("points", points, { fill: "currentColor", class: "live-held", r: 5 });
     canvas.path("cross", cross ? crossing(cross) : [], { stroke: "currentColor" });
     const at = (v) => half[Math.round(((v + 3) / 6) * (inputs.length - 1))];
@@ -160,11 +174,12 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
 
   function report(at) {
     const many = points.length === 1 ? "1 point" : `${points.length} points`;
-    if (!points.length) return "No data: the band is the prior, what is held possible at the start.";
+    if (!points.length)
+      return "No data: the band is the prior, what is held possible at the start.";
     const ends = [-3, ...points.map((p) => p[0]).sort((a, b) => a - b), 3];
     const gaps = ends.slice(2, -1).map((v, i) => [v - ends[i + 1], (v + ends[i + 1]) / 2]);
     const widest = gaps.reduce((a, g) => (a && a[0] >= g[0] ? a : g), null);
-    const near = Math.min(...points.map((p) => at(Math.max(-3, Math.min(3, p[0])))));
+    const near = Math.min(...points.map((p) => at(within(p[0], -3, 3))));
     const middle = widest ? `, ± ${at(widest[1]).toFixed(2)} in the widest gap` : "";
     return `${many}. The answer is known to ± ${near.toFixed(2)} at the surest point${middle}.`;
   }

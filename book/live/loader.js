@@ -21,7 +21,8 @@
   const read = (address) => ask(address.split("/").pop().replace(".js", ""), address);
 
   window.bookLive = {
-    define: async (name, needs, body) => arrived[name](body(...(await Promise.all(needs.map(load))))),
+    define: async (name, needs, body) =>
+      arrived[name](body(...(await Promise.all(needs.map(load))))),
     data: (name, value) => arrived[name](value),
   };
 

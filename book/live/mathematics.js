@@ -22,8 +22,7 @@ export function normals(seed) {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 4294967296;
   };
-  const next = () =>
-    Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+  const next = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
   return Object.assign(next, { uniform, many: (n) => Array.from({ length: n }, next) });
 }
 
@@ -200,6 +199,36 @@ export function leapfrog({ height, gradient }, w, push, step, steps) {
 }
 
 export const acceptance = (before, after) => Math.min(1, Math.exp(before - after)) || 0;
+
+// Draws, one after the other from w, and the share of proposals that were accepted.
+export function hamiltonianDraws(ground, w, draws, step, steps, chance) {
+  let moved = 0;
+  const places = Array.from({ length: draws }, () => {
+    const path = leapfrog(ground, w, chance.many(2), step, steps);
+    if (chance.uniform() < acceptance(path[0].energy, path.at(-1).energy)) {
+      w = path.at(-1).w;
+      moved += 1;
+    }
+    return w;
+  });
+  return { places, rate: moved / draws };
+}
+
+// The same by a random walk with that step; of the places visited in between none is kept.
+export function walkDraws({ height }, w, draws, step, steps, chance) {
+  let moved = 0;
+  const places = Array.from({ length: draws }, () => {
+    for (let k = 0; k < steps; k += 1) {
+      const next = w.map((v) => v + step * chance());
+      if (chance.uniform() < acceptance(height(w), height(next))) {
+        w = next;
+        moved += 1;
+      }
+    }
+    return w;
+  });
+  return { places, rate: moved / draws / steps };
+}
 
 // ---- Stored numbers -------------------------------------------------------------------------
 

@@ -24,7 +24,9 @@ export function start(stage, data) {
     { name: "the published recipe", draws: drawn(data.recipe), seen: (x) => x },
   ];
 
-  const typical = PARTS.map((_, i) => mean(flowers.filter((_, k) => species[k] === 0).map((f) => f[i])));
+  const typical = PARTS.map((_, i) =>
+    mean(flowers.filter((_, k) => species[k] === 0).map((f) => f[i])),
+  );
   let flower = border;
   const presets = row(stage);
   const sliders = row(stage);

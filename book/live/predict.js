@@ -57,7 +57,10 @@ const KINDS = {
       };
       for (const option of options) {
         const item = element("li", {}, element("span", {}, option));
-        for (const [sign, up] of [["↑", true], ["↓", false]]) {
+        for (const [sign, up] of [
+          ["↑", true],
+          ["↓", false],
+        ]) {
           const hand = button(item, sign, () => move(item, up));
           hand.setAttribute("aria-label", `Move ${option} ${up ? "up" : "down"}`);
         }
@@ -98,7 +101,9 @@ export function start(stage) {
     result.replaceChildren(`You said: ${mine.given}. The chapter finds: `, verdict);
     const all = Object.values(said);
     const good = all.filter((one) => one.right).length;
-    score.replaceChildren(`Your predictions so far, in this browser only: ${good} of ${all.length} right. `);
+    score.replaceChildren(
+      `Your predictions so far, in this browser only: ${good} of ${all.length} right. `,
+    );
     button(score, "Forget them", forget);
   }
   boxes.push(refresh);

@@ -7,7 +7,9 @@ const MOST = 128; // hidden units
 
 export function start(stage, { low, high, centre, spread, units, prior }) {
   const inputs = range(61, low, high);
-  const nice = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4];
+  const nice = [
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4,
+  ];
   const canvas = plot(stage, {
     name: "Fifty functions drawn from the prior, before any data",
     x: [low, high],
@@ -34,7 +36,14 @@ export function start(stage, { low, high, centre, spread, units, prior }) {
   );
   const input = slider(
     sliders,
-    { label: "input in units of", min: 0.1, max: 10, log: true, value: 1, format: (v) => `${plain(v)} sd` },
+    {
+      label: "input in units of",
+      min: 0.1,
+      max: 10,
+      log: true,
+      value: 1,
+      format: (v) => `${plain(v)} sd`,
+    },
     update,
   );
   const buttons = row(stage);
@@ -68,11 +77,15 @@ export function start(stage, { low, high, centre, spread, units, prior }) {
     const top = nice.find((v) => v >= sizes[Math.floor(0.9 * FUNCTIONS)]) ?? nice.at(-1);
     canvas.span(canvas.x, [-top, top]);
     curves.forEach((f, s) =>
-      canvas.path(`function ${s}`, f.map((v, i) => [inputs[i], v]), {
-        stroke: COLOURS[s % 4],
-        "stroke-opacity": 0.75,
-        "stroke-width": 1.2,
-      }),
+      canvas.path(
+        `function ${s}`,
+        f.map((v, i) => [inputs[i], v]),
+        {
+          stroke: COLOURS[s % 4],
+          "stroke-opacity": 0.75,
+          "stroke-width": 1.2,
+        },
+      ),
     );
     say(report());
   }
@@ -80,8 +93,15 @@ export function start(stage, { low, high, centre, spread, units, prior }) {
 
   function report() {
     const size = Math.sqrt(mean(curves.map((f) => mean(f.map((v) => v * v)))));
-    const turns = mean(curves.map((f) => f.filter((v, i) => i > 1 && (v - f[i - 1]) * (f[i - 1] - f[i - 2]) < 0).length));
-    const shape = turns < 0.3 ? "nearly all only rise or only fall" : `they turn ${turns.toFixed(1)} times on average`;
+    const turns = mean(
+      curves.map(
+        (f) => f.filter((v, i) => i > 1 && (v - f[i - 1]) * (f[i - 1] - f[i - 2]) < 0).length,
+      ),
+    );
+    const shape =
+      turns < 0.3
+        ? "nearly all only rise or only fall"
+        : `they turn ${turns.toFixed(1)} times on average`;
     return `Typical size of the output: ± ${size.toPrecision(2)}. From the weakest wine to the strongest, ${shape}.`;
   }
 }

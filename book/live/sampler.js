@@ -1,6 +1,10 @@
 // Push a ball over the posterior of two weights: the leapfrog path, its energy, its acceptance.
-import { button, calm, choice, COLOURS, legend, onFrame, plot, row, slider, voice } from "./kit.js";
-import { acceptance, dot, landscape, leapfrog, normals } from "./mathematics.js";
+import {
+  button, calm, choice, COLOURS, keys, legend, onFrame, plot, row, slider, voice,
+} from "./kit.js";
+import {
+  acceptance, distance, hamiltonianDraws, landscape, leapfrog, normals, range, walkDraws,
+} from "./mathematics.js";
 
 const SIDE = 61; // of the map of the landscape
 const DRAWS = 30;
@@ -37,7 +41,14 @@ export function start(stage, { models, prior, noise, step, steps }) {
   const sliders = row(stage);
   const size = slider(
     sliders,
-    { label: "step size", min: 0.005, max: 0.5, log: true, value: step, format: (v) => v.toPrecision(2) },
+    {
+      label: "step size",
+      min: 0.005,
+      max: 0.5,
+      log: true,
+      value: step,
+      format: (v) => v.toPrecision(2),
+    },
     roll,
   );
   const many = slider(sliders, { label: "steps", min: 1, max: 80, step: 1, value: steps }, roll);
@@ -55,10 +66,8 @@ export function start(stage, { models, prior, noise, step, steps }) {
     name = model.value === "narrow valley" ? "linear" : "network";
     const { rows, y, box, begin } = models[name];
     ground = landscape(name, rows, y, prior, noise);
-    const at = (k, i) => box[k][0] + ((i + 0.5) / SIDE) * (box[k][1] - box[k][0]);
-    map = Array.from({ length: SIDE }, (_, j) =>
-      Array.from({ length: SIDE }, (_, i) => ground.height([at(0, i), at(1, j)])),
-    );
+    const [across, up] = box.map(([low, high]) => range(SIDE, low, high));
+    map = up.map((w2) => across.map((w1) => ground.height([w1, w2])));
     const floor = Math.min(...map.flat());
     map = map.map((line) => line.map((v) => v - floor));
     ball = begin;
@@ -88,46 +97,26 @@ export function start(stage, { models, prior, noise, step, steps }) {
         shown += 1;
         update();
         requestAnimationFrame(advance);
-      } else if (settle()) roll();
-      else update();
+      } else settle();
     };
     advance();
   }
 
   function settle() {
-    const rate = acceptance(path[0].energy, path.at(-1).energy);
-    const taken = chance.uniform() < rate;
+    const taken = chance.uniform() < acceptance(path[0].energy, path.at(-1).energy);
     accepted = `The last push was ${taken ? "accepted" : "refused: the ball stays"}.`;
     if (taken) ball = path.at(-1).w;
     clouds.ball.push(ball);
-    return taken;
+    roll();
   }
 
-  // As many gradients as the pushes take, so that both pay the same; what the walk may look at, its
-  // next place, costs as much as a step.
+  // Draws of either kind, at the same cost: a place that the walk looks at counts as a step.
   function run(kind) {
-    const cloud = (clouds[kind] = []);
-    let [w, moved] = [ball, 0];
-    for (let s = 0; s < DRAWS; s += 1) {
-      if (kind === "ball") {
-        const way = leapfrog(ground, w, chance.many(2), size.value, many.value);
-        if (chance.uniform() < acceptance(way[0].energy, way.at(-1).energy)) {
-          w = way.at(-1).w;
-          moved += 1;
-        }
-      } else {
-        for (let k = 0; k < many.value; k += 1) {
-          const next = w.map((v) => v + size.value * chance());
-          if (chance.uniform() < acceptance(ground.height(w), ground.height(next))) {
-            w = next;
-            moved += 1 / many.value;
-          }
-        }
-      }
-      cloud.push(w);
-    }
+    const sample = kind === "ball" ? hamiltonianDraws : walkDraws;
+    const { places, rate } = sample(ground, ball, DRAWS, size.value, many.value, chance);
+    clouds[kind] = places;
     const who = kind === "ball" ? "pushes" : "steps of the random walk";
-    accepted = `Of the ${who}, ${Math.round((100 * moved) / DRAWS)} % were accepted.`;
+    accepted = `Of the ${who}, ${Math.round(100 * rate)} % were accepted.`;
     update();
   }
 
@@ -138,7 +127,8 @@ export function start(stage, { models, prior, noise, step, steps }) {
     root.setPointerCapture(event.pointerId);
     aim = land.at(event);
   });
-  const pull = (at) => at.map((v, k) => (6 * (v - ball[k])) / (land[k ? "y" : "x"][1] - land[k ? "y" : "x"][0]));
+  const pull = (at) =>
+    at.map((v, k) => (6 * (v - ball[k])) / (land[k ? "y" : "x"][1] - land[k ? "y" : "x"][0]));
   root.addEventListener("pointermove", (event) => {
     if (!aim) return;
     momentum = pull(land.at(event));
@@ -149,29 +139,39 @@ export function start(stage, { models, prior, noise, step, steps }) {
     aim = null;
   });
   root.addEventListener("pointercancel", () => (aim = null));
-  root.addEventListener("keydown", (event) => {
-    const turns = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-    if (turns[event.key]) {
-      momentum = momentum.map((v, i) => v + 0.2 * turns[event.key][i]);
+  keys(root, {
+    move: (step) => {
+      momentum = momentum.map((v, i) => v + 0.2 * step[i]);
       roll();
-    } else if (event.key === "Enter" || event.key === " ") push(momentum);
-    else return;
-    event.preventDefault();
+    },
+    press: () => push(momentum),
   });
 
   function draw() {
     land.map(SIDE, SIDE, (i, j) => [58, 130, 196, 210 * Math.exp(-map[j][i] / 2)]);
     land.dots("walk", clouds.walk, { fill: COLOURS[3], r: 4 });
     land.dots("draws", clouds.ball, { fill: COLOURS[2], r: 4 });
-    const way = path.slice(0, shown);
-    land.path("path", way.map((s) => s.w), { stroke: COLOURS[1], "stroke-width": 2 });
-    land.dots("steps", way.map((s) => s.w), { fill: COLOURS[1], r: 2 });
-    land.dots("ball", [way.at(-1).w], { fill: COLOURS[1], stroke: "currentColor", r: 8 });
+    const way = path.slice(0, shown).map((state) => state.w);
+    land.path("path", way, { stroke: COLOURS[1], "stroke-width": 2 });
+    land.dots("steps", way, { fill: COLOURS[1], r: 2 });
+    land.dots("end", way.slice(-1), { fill: "none", stroke: COLOURS[1], "stroke-width": 2, r: 6 });
+    const here = shown < path.length ? way.at(-1) : ball;
+    land.dots("ball", [here], { fill: COLOURS[1], stroke: "currentColor", r: 8 });
     const gained = path.map((s, i) => [i, s.energy - path[0].energy]);
     // The axes of the graph follow the path, as far as it makes sense.
     const [low, high] = [Math.min, Math.max].map((end) => end(...gained.map(([, v]) => v)));
-    graph.span([0, many.value], [Math.min(-0.5, Math.max(low, -20)), Math.max(0.5, Math.min(high, 20))]);
-    graph.path("zero", [[0, 0], [many.value, 0]], { stroke: "currentColor", "stroke-opacity": 0.4 });
+    graph.span(
+      [0, many.value],
+      [Math.min(-0.5, Math.max(low, -20)), Math.max(0.5, Math.min(high, 20))],
+    );
+    graph.path(
+      "zero",
+      [
+        [0, 0],
+        [many.value, 0],
+      ],
+      { stroke: "currentColor", "stroke-opacity": 0.4 },
+    );
     graph.path("energy", gained.slice(0, shown), { stroke: COLOURS[1], "stroke-width": 2 });
     say(report(gained));
   }
@@ -180,7 +180,7 @@ export function start(stage, { models, prior, noise, step, steps }) {
     const end = gained.at(-1)[1];
     const away = path.length <= many.value;
     const rate = acceptance(0, end);
-    const went = Math.sqrt(dot(...[0, 0].map(() => path.at(-1).w.map((v, i) => v - path[0].w[i]))));
+    const went = distance(path.at(-1).w, path[0].w);
     const told = away
       ? "The steps are too coarse: the energy runs away, a divergence, and no such end is accepted."
       : `This push moves the ball by ${went.toFixed(2)}; energy ${end >= 0 ? "gained" : "lost"}: ` +

@@ -5,13 +5,22 @@ import { numbers } from "./mathematics.js";
 const SHAPES = ["●", "■", "▲"]; // species are told apart without colour, too
 
 export function start(stage, { temperatures, fits, lengths, widths, petals, species, names }) {
-  const written = temperatures.map((t) => (t < 0.99 ? `1/${Math.round(1 / t)}` : `${Math.round(t)}`));
+  const written = temperatures.map((t) =>
+    t < 0.99 ? `1/${Math.round(1 / t)}` : `${Math.round(t)}`,
+  );
   const maps = Object.fromEntries(
     Object.entries(fits).map(([prior, stops]) => [prior, stops.map((stop) => numbers(stop.map))]),
   );
   const signs = legend(stage, []);
   names.forEach((name, c) =>
-    signs.append(element("span", { style: `color: ${COLOURS[c]}` }, `${SHAPES[c]}\u00a0`), name),
+    signs.append(
+      element(
+        "span",
+        {},
+        element("b", { style: `color: ${COLOURS[c]}` }, `${SHAPES[c]}\u00a0`),
+        name,
+      ),
+    ),
   );
   const panels = row(stage, "live-panels");
   const canvas = plot(panels, {
@@ -35,7 +44,11 @@ export function start(stage, { temperatures, fits, lengths, widths, petals, spec
     yLabel: "accuracy",
     height: 155,
     xTicks,
-    yTicks: () => [[0, "0"], [1 / 3, "⅓"], [1, "1"]],
+    yTicks: () => [
+      [0, "0"],
+      [1 / 3, "⅓"],
+      [1, "1"],
+    ],
   });
   const nats = plot(side, {
     name: "KL and minus the bound at each temperature, on a scale of powers of ten",
@@ -56,7 +69,14 @@ export function start(stage, { temperatures, fits, lengths, widths, petals, spec
   const sliders = row(stage);
   const stop = slider(
     sliders,
-    { label: "temperature T", min: 0, max: at.length - 1, step: 1, value: 0, format: (i) => written[i] },
+    {
+      label: "temperature T",
+      min: 0,
+      max: at.length - 1,
+      step: 1,
+      value: 0,
+      format: (i) => written[i],
+    },
     update,
   );
   stop.input.parentElement.style.maxWidth = "none";
@@ -70,16 +90,20 @@ export function start(stage, { temperatures, fits, lengths, widths, petals, spec
     canvas.map(lengths.length, widths.length, (a, b) => {
       const p = map.subarray(3 * (b * lengths.length + a), 3 * (b * lengths.length + a) + 3);
       const mixed = [0, 1, 2].map((channel) =>
-        p.reduce((t, v, c) => t + (v / 255) * parseInt(COLOURS[c].slice(1 + 2 * channel, 3 + 2 * channel), 16), 0),
+        p.reduce(
+          (t, v, c) =>
+            t + (v / 255) * parseInt(COLOURS[c].slice(1 + 2 * channel, 3 + 2 * channel), 16),
+          0,
+        ),
       );
       // The surer, the more colour: at a guess of one third nothing is left of it.
       return [...mixed, (150 * (Math.max(...p) / 255 - 1 / 3)) / (2 / 3)];
     });
     petals.forEach(([x, y], k) => {
       const wrong = fit.classes[k] !== species[k];
-      const look = { fill: COLOURS[species[k]], "text-anchor": "middle", dy: 5 };
-      canvas.label(`flower ${k}`, x, y, SHAPES[species[k]], look);
-      canvas.label(`wrong ${k}`, x, y, wrong ? "✕" : "", { "text-anchor": "middle", dy: 5 });
+      const look = { "text-anchor": "middle", dy: 5, stroke: "currentColor", "stroke-width": 0.7 };
+      canvas.label(`flower ${k}`, x, y, SHAPES[species[k]], { fill: COLOURS[species[k]], ...look });
+      canvas.label(`wrong ${k}`, x, y, wrong ? "✕" : "", look);
     });
     const show = (axes, key, values, style) => {
       const points = values.map((v, k) => [at[k], v]);
@@ -87,11 +111,33 @@ export function start(stage, { temperatures, fits, lengths, widths, petals, spec
       axes.dots(`${key} stops`, points, { fill: style.stroke, r: 3 });
       axes.dots(`${key} now`, [points[i]], { fill: style.stroke, stroke: "currentColor", r: 6 });
     };
-    accuracy.path("guess", [[ends[0], 1 / 3], [ends[1], 1 / 3]], { stroke: "currentColor", "stroke-dasharray": "2 3" });
-    show(accuracy, "accuracy", stops.map((s) => s.accuracy), { stroke: COLOURS[0] });
+    accuracy.path(
+      "guess",
+      [
+        [ends[0], 1 / 3],
+        [ends[1], 1 / 3],
+      ],
+      { stroke: "currentColor", "stroke-dasharray": "2 3" },
+    );
+    show(
+      accuracy,
+      "accuracy",
+      stops.map((s) => s.accuracy),
+      { stroke: COLOURS[0] },
+    );
     const log = (v) => Math.max(0, Math.log10(v));
-    show(nats, "kl", stops.map((s) => log(s.KL)), { stroke: COLOURS[3] });
-    show(nats, "bound", stops.map((s) => log(-s.bound)), { stroke: COLOURS[4], "stroke-dasharray": "5 4" });
+    show(
+      nats,
+      "kl",
+      stops.map((s) => log(s.KL)),
+      { stroke: COLOURS[3] },
+    );
+    show(
+      nats,
+      "bound",
+      stops.map((s) => log(-s.bound)),
+      { stroke: COLOURS[4], "stroke-dasharray": "5 4" },
+    );
     const nat = (v) => (Math.abs(v) < 10 ? v.toFixed(1) : Math.round(v).toLocaleString("en"));
     say(
       `At T = ${written[i]}: ${Math.round(100 * fit.accuracy)} % of the held-out flowers are right ` +

@@ -1,5 +1,7 @@
 // A digit of the reader's own, classified by an ensemble that has seen eight of the ten digits.
-import { button, choice, COLOURS, element, legend, onFrame, plot, row, voice } from "./kit.js";
+import {
+  button, choice, COLOURS, element, keys, legend, onFrame, plot, row, voice, within,
+} from "./kit.js";
 import { digitProbabilities, distance, doubt, numbers } from "./mathematics.js";
 
 const [SIDE, BLACK, PEN] = [8, 16, 1.25]; // pixels, the darkest ink, the pen's reach in pixels
@@ -19,7 +21,8 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
     height: SIDE,
     tabindex: 0,
     role: "application",
-    "aria-label": "Paper of 8 by 8 pixels: draw with mouse or finger; or move with the arrow keys, and press space for ink",
+    "aria-label":
+      "Paper of 8 by 8 pixels: draw with mouse or finger; or move with the arrow keys, and press space for ink",
   });
   const frame = element("div", { class: "live-sheet" }, paper);
   left.append(frame);
@@ -49,7 +52,10 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
   button(controls, "Blank", () => set(ink.map(() => 0)));
   button(controls, "Invert", () => set(ink.map((v) => BLACK - v)));
   const examples = row(stage);
-  const shelves = { [`A known digit`]: numbers(known), [`A stranger: ${left_out.join(" or ")}`]: numbers(strangers) };
+  const shelves = {
+    [`A known digit`]: numbers(known),
+    [`A stranger: ${left_out.join(" or ")}`]: numbers(strangers),
+  };
   for (const [label, images] of Object.entries(shelves)) {
     let turn = 0;
     button(examples, label, () => {
@@ -82,7 +88,7 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
     const drawing = pen.value === "ink";
     ink = ink.map((v, i) => {
       const away = Math.hypot((i % SIDE) + 0.5 - x, Math.floor(i / SIDE) + 0.5 - y) / PEN;
-      const dose = BLACK * Math.max(0, Math.min(1, 1.5 * (1 - away)));
+      const dose = BLACK * within(1.5 * (1 - away), 0, 1);
       return drawing ? Math.max(v, dose) : Math.min(v, BLACK - dose);
     });
     touch();
@@ -90,22 +96,23 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
   }
   const at = (event) => {
     const box = paper.getBoundingClientRect();
-    return [(SIDE * (event.clientX - box.left)) / box.width, (SIDE * (event.clientY - box.top)) / box.height];
+    return [
+      (SIDE * (event.clientX - box.left)) / box.width,
+      (SIDE * (event.clientY - box.top)) / box.height,
+    ];
   };
   paper.addEventListener("pointerdown", (event) => {
     paper.setPointerCapture(event.pointerId);
     dab(at(event));
   });
   paper.addEventListener("pointermove", (event) => event.buttons && dab(at(event)));
-  paper.addEventListener("keydown", (event) => {
-    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    cursor ??= [3, 3];
-    if (steps[event.key]) {
-      cursor = cursor.map((v, k) => Math.max(0, Math.min(SIDE - 1, v + steps[event.key][k])));
-    } else if (event.key === " " || event.key === "Enter") dab(cursor.map((v) => v + 0.5));
-    else return;
-    event.preventDefault();
-    update();
+  keys(paper, {
+    move: ([across, up]) => {
+      const [x, y] = cursor ?? [3, 3];
+      cursor = [within(x + across, 0, SIDE - 1), within(y - up, 0, SIDE - 1)];
+      update();
+    },
+    press: () => dab((cursor ??= [3, 3]).map((v) => v + 0.5)),
   });
   paper.addEventListener("blur", () => {
     cursor = null;
@@ -115,7 +122,9 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
   function paint(canvas, values) {
     const context = canvas.getContext("2d");
     const image = context.createImageData(SIDE, SIDE);
-    values.forEach((v, k) => image.data.set([...Array(3).fill(255 - (255 * v) / BLACK), 255], 4 * k));
+    values.forEach((v, k) =>
+      image.data.set([...Array(3).fill(255 - (255 * v) / BLACK), 255], 4 * k),
+    );
     context.putImageData(image, 0, 0);
   }
 
@@ -124,32 +133,58 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
     mark.hidden = !cursor;
     if (cursor) [mark.style.left, mark.style.top] = cursor.map((v) => `${(100 * v) / SIDE}%`);
     if (!networks) {
-      const what = loading ? "The five networks are on their way." : "Draw on the paper, or take an example.";
-      return say(`${what} They know ${names.join(", ")}, and have never seen ${left_out.join(" or ")}.`);
+      const what = loading
+        ? "The five networks are on their way."
+        : "Draw on the paper, or take an example.";
+      return say(
+        `${what} They know ${names.join(", ")}, and have never seen ${left_out.join(" or ")}.`,
+      );
     }
     const image = ink.map((v) => v / BLACK);
     const draws = networks.members.map((layers) => digitProbabilities(layers, image));
     const all = doubt(draws);
     all.average.forEach((p, c) => {
-      const box = [[c - 0.35, 0], [c - 0.35, p], [c + 0.35, p], [c + 0.35, 0]];
+      const box = [
+        [c - 0.35, 0],
+        [c - 0.35, p],
+        [c + 0.35, p],
+        [c + 0.35, 0],
+      ];
       bars.path(`bar ${c}`, box, { fill: COLOURS[0], "fill-opacity": 0.5 });
       const dots = draws.map((one, s) => [c + 0.12 * (s - 2), one[c]]);
-      bars.dots(`dots ${c}`, dots, { fill: COLOURS[0], stroke: "currentColor", "stroke-width": 0.6, r: 3.5 });
+      bars.dots(`dots ${c}`, dots, {
+        fill: COLOURS[0],
+        stroke: "currentColor",
+        "stroke-width": 0.6,
+        r: 3.5,
+      });
     });
     const found = networks.images
-      .map((other, i) => [distance(image, other.map((v) => v / BLACK)), i])
+      .map((other, i) => [
+        distance(
+          image,
+          other.map((v) => v / BLACK),
+        ),
+        i,
+      ])
       .sort(([a], [b]) => a - b)
       .slice(0, NEAREST);
     near.replaceChildren(
       ...found.map(([away, i]) => {
         const words = `a ${names[networks.labels[i]]}, ${away.toFixed(1)} away`;
-        const picture = element("canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": words });
+        const picture = element("canvas", {
+          width: SIDE,
+          height: SIDE,
+          role: "img",
+          "aria-label": words,
+        });
         paint(picture, networks.images[i]);
         return element("figure", {}, picture, element("small", { "aria-hidden": "true" }, words));
       }),
     );
     const best = all.average.indexOf(Math.max(...all.average));
-    const judged = (value, limit) => `${value.toFixed(2)}${value > limit ? " (more than for 95 % of known digits)" : ""}`;
+    const judged = (value, limit) =>
+      `${value.toFixed(2)}${value > limit ? " (more than for 95 % of known digits)" : ""}`;
     say(
       `“${names[best]}” with probability ${all.average[best].toFixed(2)}; ` +
         `entropy ${judged(all.entropy, usual.entropy)}, mutual information ${judged(all.epistemic, usual.information)}; ` +

@@ -1,5 +1,5 @@
 // Wines arrive one by one: the posterior of an intercept and a slope, as weights and as lines.
-import { button, COLOURS, legend, onFrame, plot, row, slider, voice } from "./kit.js";
+import { button, COLOURS, keys, legend, onFrame, plot, row, slider, voice, within } from "./kit.js";
 import { gridPosterior, linearPosterior, normals, range } from "./mathematics.js";
 
 const SITES = range(81, -2, 2); // of the grid, for either weight
@@ -58,7 +58,7 @@ export function start(stage, { alcohol, grade, centre, spread, prior, noise, see
 
   let chosen = [0.4, 0.9];
   const choose = (next) => {
-    chosen = next.map((v) => Math.max(-2, Math.min(2, v)));
+    chosen = next.map((v) => within(v, -2, 2));
     update();
   };
   const root = weights.root;
@@ -68,20 +68,23 @@ export function start(stage, { alcohol, grade, centre, spread, prior, noise, see
     choose(weights.at(event));
   });
   root.addEventListener("pointermove", (event) => event.buttons && choose(weights.at(event)));
-  root.addEventListener("keydown", (event) => {
-    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-    if (!steps[event.key]) return;
-    event.preventDefault();
-    choose(chosen.map((v, i) => v + 0.05 * steps[event.key][i]));
-  });
+  keys(root, { move: (step) => choose(chosen.map((v, i) => v + 0.05 * step[i])) });
 
   function draw() {
     const n = wines.value;
     const [xs, ys] = [x.slice(0, n), grade.slice(0, n)];
-    const q = linearPosterior(xs.map((v) => [1, v]), ys, [tau.value, tau.value], sigma.value);
+    const q = linearPosterior(
+      xs.map((v) => [1, v]),
+      ys,
+      [tau.value, tau.value],
+      sigma.value,
+    );
     const grid = gridPosterior(xs, ys, SITES, tau.value, sigma.value);
     weights.map(SITES.length, SITES.length, (i, j) => [
-      58, 130, 196, 200 * grid.weights[j * SITES.length + i],
+      58,
+      130,
+      196,
+      200 * grid.weights[j * SITES.length + i],
     ]);
     for (const inside of [0.5, 0.9]) {
       const radius = Math.sqrt(-2 * Math.log(1 - inside));
@@ -102,7 +105,11 @@ export function start(stage, { alcohol, grade, centre, spread, prior, noise, see
     for (let s = 0; s < LINES; s += 1) {
       lines.path(`line ${s}`, line(q.draw(next.many(2))), { stroke: COLOURS[4] });
     }
-    lines.dots("wines", xs.map((v, i) => [alcohol[i], ys[i]]), { fill: "currentColor", r: 3.5 });
+    lines.dots(
+      "wines",
+      xs.map((v, i) => [alcohol[i], ys[i]]),
+      { fill: "currentColor", r: 3.5 },
+    );
     lines.path("chosen", line(chosen), { stroke: COLOURS[1], "stroke-width": 2.5 });
     say(report(n, q, grid));
   }

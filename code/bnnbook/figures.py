@@ -6,8 +6,8 @@ A chapter draws with Matplotlib between `subplots` and `show`::
     figures.band(axes, x, predictive, label="posterior predictive")
     figures.show(figure, alt="The band widens where there are no wines: …")
 
-A figure that the reader can move is handed over by `live` instead: its picture, and the data that the
-page's own script needs.
+A figure that the reader can move is handed over by `live` instead, with the data that the page's
+script needs.
 
 Figures are shown as inline SVG whose lines and letters take the page's text colour.  Colours are
 told apart by marker or line style too, so that nothing depends on colour alone.

@@ -34,13 +34,18 @@ const compute = {
     live
       .leapfrog(live.landscape(model, rows, y, scale, noise), w, push, step, steps)
       .map(({ w: place, p, energy }) => ({ w: place, p, energy })),
+  draws({ kind, rows, y, scale, noise, w, draws, step, steps, seed }) {
+    const ground = live.landscape("linear", rows, y, scale, noise);
+    return live[`${kind}Draws`](ground, w, draws, step, steps, live.normals(seed));
+  },
   acceptance: (pairs) => pairs.map(([before, after]) => live.acceptance(before, after)),
   packed: ({ bytes, halves }) => ({ bytes: live.numbers(bytes), halves: live.numbers(halves) }),
   doubt: (draws) => live.doubt(draws),
   dense: ({ w, x, units, classes }) => live.denseProbabilities(w, x, units, classes),
   digit: ({ layers, image }) => live.digitProbabilities(layers, image),
   cdf: (values) => values.map(live.normalCdf),
-  score: ({ m, s, share, width, grades, y }) => live.score(live.spiked(m, s, share, width, grades), y),
+  score: ({ m, s, share, width, grades, y }) =>
+    live.score(live.spiked(m, s, share, width, grades), y),
   binomial: (trials) => trials.map(([k, n, p]) => live.binomialCdf(k, n, p)),
   abstain({ doubts, wrong, thresholds, promise, confidence }) {
     const states = thresholds.map((t) => live.keptAndRisk(doubts, wrong, t));

@@ -32,7 +32,7 @@ def setup(app: Sphinx) -> None:
 
 
 def note_tools(app: Sphinx, config: Config) -> None:
-    """Digest this extension's code, live figures', and all installed packages' names and versions."""
+    """Digest the code of this extension and of live figures, and which packages are installed."""
     installed = Path(sysconfig.get_path("purelib")).glob("*.dist-info")
     tools = [name.encode() for name in sorted(path.name for path in installed)]
     tools += [path.read_bytes() for path in [*sorted(HERE.glob("*.py")), *live.modules()]]

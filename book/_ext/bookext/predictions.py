@@ -80,7 +80,8 @@ def ask(kind: str, name: str | None, label: str | None, rest: str, claims: dict)
             ]
             if len(right) != 1:
                 raise Unanswerable(
-                    f"the range of {name}, {claim['low']} to {claim['high']}, lies in {right or 'no option'}"
+                    f"the range of {name}, {claim['low']} to {claim['high']}, lies in "
+                    f"{right or 'no option'}"
                 )
             answer = {"options": list(options), "right": right[0]}
             answer["shown"] = f"{right[0]} ({claim['text']})"

@@ -1,0 +1,441 @@
+"""Live figures in a real browser: by mouse, touch and keyboard, in either theme, on any page.
+
+Run after the pages are built.  What is measured in time is printed, and decides nothing.
+"""
+
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import leave_out
+from playwright.sync_api import Browser, BrowserContext, Locator, Page
+from webserver import serving
+
+from bookext import live
+
+pytestmark = pytest.mark.slow
+
+AXE = Path(__file__).parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+FIGURES = sorted({path.stem for path in live.modules()} - {"kit", "loader", "mathematics"})
+LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+LIGHTEST = 60_000  # bytes, compressed, of all scripts and data of a page
+LATER = 95_000  # of what comes at the first touch
+
+# Counts what each picture costs: the work between two frames.
+WATCH = """
+const wait = window.requestAnimationFrame.bind(window);
+window.costs = [];
+window.requestAnimationFrame = (work) => wait((now) => {
+  const begin = performance.now();
+  work(now);
+  window.costs.push(performance.now() - begin);
+});
+"""
+
+
+@pytest.fixture(scope="session")
+def places(site: Path) -> dict[str, str]:
+    """The first page on which each figure stands."""
+    found: dict[str, str] = {}
+    for path in sorted((site / "book").glob("*.html")):
+        for name in re.findall(r'data-live="(\w+)"', path.read_text(encoding="utf-8")):
+            found.setdefault(name, path.name)
+    return found
+
+
+@pytest.fixture(scope="session")
+def addresses(site: Path) -> Iterator[dict[str, str]]:
+    with serving(site) as address:
+        yield {"folder": f"{site.as_uri()}/book/", "sub-path": f"{address}book/"}
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def opened(browser: Browser, addresses: dict, places: dict, problems: list) -> Iterator:
+    """Open pages with a figure in sight; what goes wrong in them is collected."""
+    contexts: list[BrowserContext] = []
+
+    def open_at(name: str, where: str = "folder", **options) -> tuple[Page, Locator]:
+        context = browser.new_context(**{"viewport": LAPTOP, "color_scheme": "light"} | options)
+        contexts.append(context)
+        context.add_init_script(WATCH)
+        tab = context.new_page()
+        tab.on("console", lambda line: line.type == "error" and problems.append(line.text))
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.goto(addresses[where] + places[name])
+        frame = tab.locator(f'[data-live="{name}"]').first
+        if options.get("java_script_enabled", True):
+            run(frame)
+        return tab, frame
+
+    yield open_at
+    for context in contexts:
+        context.close()
+
+
+def run(frame: Locator) -> None:
+    """Bring a figure into sight, and wait until it is drawn there."""
+    frame.scroll_into_view_if_needed()
+    frame.page.wait_for_function("frame => frame.matches('.live-on')", arg=frame.element_handle())
+    frame.locator(".live-stage").scroll_into_view_if_needed()
+    settle(frame.page)
+
+
+def settle(tab: Page) -> None:
+    """Wait for two pictures: what an event asked for is drawn in the next one."""
+    tab.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+
+
+def told(frame: Locator) -> str:
+    """What the figure says at the moment; a screen reader hears the same, later."""
+    return frame.locator(".live-says").inner_text()
+
+
+def drag(tab: Page, box: dict, path: list[tuple[float, float]]) -> None:
+    """Press, move and release the mouse; places are shares of a box."""
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in path]
+    tab.mouse.move(*points[0])
+    tab.mouse.down()
+    for point in points[1:]:
+        tab.mouse.move(*point, steps=4)
+    tab.mouse.up()
+    settle(tab)
+
+
+MOVED = [name for name in FIGURES if name != "predict"]
+HANDS = {"last_layer": ".live-plot", "wines": ".live-plot", "sampler": ".live-plot"}
+HANDS |= {"truck": ".live-paper"}
+
+
+def test_every_figure_stands_in_the_book(places: dict[str, str]) -> None:
+    assert sorted(places) == FIGURES
+
+
+@pytest.mark.parametrize("where", ["folder", "sub-path"])
+@pytest.mark.parametrize("name", MOVED)
+def test_figure_answers_the_mouse(name: str, where: str, opened, problems: list) -> None:
+    tab, frame = opened(name, where)
+    stage = frame.locator(".live-stage")
+    said = told(frame)
+    if name in HANDS:
+        hand = stage.locator(HANDS[name]).first
+        drag(tab, hand.bounding_box(), [(0.5, 0.4), (0.6, 0.5)])
+        if name == "last_layer":  # a drag over nothing adds no point
+            assert told(frame) == said
+            hand.click(position={"x": 300, "y": 60})
+            settle(tab)
+        if name == "truck":
+            tab.wait_for_function(
+                "() => /probability/.test(document.querySelector('.live-says').innerText)"
+            )
+        assert told(frame) != said
+    for slider in stage.locator("input[type=range]").all():
+        before = slider.input_value()
+        drag(tab, slider.bounding_box(), [(0.5, 0.5), (0.31, 0.5), (0.22, 0.5)])
+        assert slider.input_value() != before
+    for label in stage.locator("label:has(input[type=radio], input[type=checkbox])").all():
+        label.click()
+    for button in stage.locator("button").all():
+        button.click()
+    settle(tab)
+    assert told(frame) != said
+    stage.locator(".live-heard").filter(has_text=re.compile(r"\w")).wait_for(state="attached")
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_figure_answers_the_keyboard(name: str, opened, problems: list) -> None:
+    tab, frame = opened(name)
+    stage = frame.locator(".live-stage")
+    wanted = stage.locator("input, button, [tabindex='0']").count()
+    # A group of radio buttons is one stop.
+    stops = wanted - stage.locator("input[type=radio]:not(:checked)").count()
+    stage.evaluate("stage => { stage.tabIndex = -1; stage.focus(); }")
+    reached = []
+    for _ in range(stops):
+        tab.keyboard.press("Tab")
+        here = tab.evaluate(
+            """() => {
+              const one = document.activeElement;
+              const label = one.getAttribute("aria-label") || one.labels?.[0]?.innerText;
+              const inside = Boolean(one.closest(".live-stage"));
+              return [inside, one.matches(":focus-visible"), label || one.innerText];
+            }"""
+        )
+        reached.append(here)
+        said = told(frame)
+        value = tab.evaluate("document.activeElement.value")
+        if tab.evaluate("document.activeElement.matches('input[type=range], [role=application]')"):
+            # One end may be where it stands already.
+            tab.keyboard.press("ArrowLeft")
+            settle(tab)
+            if tab.evaluate("document.activeElement.value") == value:
+                tab.keyboard.press("ArrowRight")
+            tab.keyboard.press("Enter")
+            settle(tab)
+            if name == "truck":
+                tab.wait_for_timeout(300)
+            changed = tab.evaluate("document.activeElement.value") != value
+            assert changed or told(frame) != said, here
+    assert all(inside and seen and label for inside, seen, label in reached), reached
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_figure_answers_a_finger(name: str, opened, problems: list) -> None:
+    tab, frame = opened(name, viewport=PHONE, has_touch=True, is_mobile=True)
+    stage = frame.locator(".live-stage")
+    said = told(frame)
+    touched = stage.locator(HANDS.get(name, "input[type=range]")).first
+    touched.scroll_into_view_if_needed()
+    box = touched.bounding_box()
+    tab.touchscreen.tap(box["x"] + 0.55 * box["width"], box["y"] + 0.3 * box["height"])
+    settle(tab)
+    if name == "truck":
+        tab.wait_for_function(
+            "() => /probability/.test(document.querySelector('.live-says').innerText)"
+        )
+    assert told(frame) != said
+    for control in stage.locator("button, .live-choice label span").all():
+        assert control.bounding_box()["height"] >= 30
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_in_use_is_accessible(name: str, opened) -> None:
+    if not AXE.is_file():
+        leave_out("no axe", "npm ci --prefix tests/browser")
+    tab, frame = opened(name)
+    for button in frame.locator(".live-stage button").all()[:2]:
+        button.click()
+    tab.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+    found = []
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        tab.wait_for_timeout(400)
+        violations = tab.evaluate("axe.run(document.querySelectorAll('[data-live]'))")["violations"]
+        found += [f"{scheme}: {v['id']}: {v['nodes'][0]['html'][:200]}" for v in violations]
+    assert found == []
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_without_javascript_the_still_stands(name: str, opened) -> None:
+    _, frame = opened(name, java_script_enabled=False)
+    picture = frame.locator("> svg[role=img]")
+    assert picture.is_visible() and len(picture.get_attribute("aria-label")) >= 40
+    assert frame.locator(".live-stage").count() == 0
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_paper_gets_the_still(name: str, opened) -> None:
+    tab, frame = opened(name)
+    assert not frame.locator("> svg").is_visible()
+    tab.emulate_media(media="print")
+    assert frame.locator("> svg").is_visible()
+    assert not frame.locator(".live-stage").is_visible()
+
+
+def test_two_hundred_points_and_what_an_update_costs(opened, problems: list, capsys) -> None:
+    tab, frame = opened("last_layer")
+    canvas = frame.locator(".live-plot")
+    box = canvas.bounding_box()
+    for i in range(200):
+        x, y = 80 + 11 * (i % 20) * (box["width"] - 120) / 240, 30 + 20 * (i // 20)
+        tab.mouse.click(box["x"] + x, box["y"] + y)
+    settle(tab)
+    points = int(re.match(r"\d+", told(frame))[0])
+    assert points >= 150  # those that were hit again are gone
+    assert problems == []
+    rows = []
+    for name in ("last_layer", "wines", "prior_functions", "sampler", "game"):
+        if name != "last_layer":
+            tab, frame = opened(name)
+        tab.evaluate("window.costs = []")
+        for slider in frame.locator("input[type=range]").all():
+            drag(tab, slider.bounding_box(), [(0.3, 0.5), (0.6, 0.5), (0.9, 0.5), (0.5, 0.5)])
+        costs = sorted(tab.evaluate("window.costs.filter(cost => cost > 0.2)"))
+        rows.append(f"{name}: median {costs[len(costs) // 2]:.1f} ms, largest {costs[-1]:.1f} ms")
+    with capsys.disabled():
+        print("\nWork for one picture while a slider is dragged:", *rows, sep="\n  ")
+
+
+def test_theme_and_window_may_change(opened, problems: list) -> None:
+    tab, frame = opened("wines")
+    colour = "getComputedStyle(document.querySelector('.live-axes text')).fill"
+    before = tab.evaluate(colour)
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert tab.evaluate(colour) != before
+    tab.set_viewport_size(PHONE)
+    settle(tab)
+    for canvas in frame.locator(".live-plot").all():
+        assert 250 < canvas.bounding_box()["width"] <= PHONE["width"]
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert problems == []
+
+
+def test_two_figures_on_a_page_do_not_share_their_state(opened, problems: list) -> None:
+    tab, first = opened("wines")
+    second = tab.locator('[data-live="prior_functions"]')
+    run(second)
+    said = told(first), told(second)
+    second.locator("input[type=range]").first.press("ArrowLeft")
+    settle(tab)
+    assert told(first) == said[0] and told(second) != said[1]
+    ids = tab.eval_on_selector_all(".live-stage [id]", "all => all.map(one => one.id)")
+    names = tab.eval_on_selector_all(".live-stage [name]", "all => all.map(one => one.name)")
+    assert len(set(ids)) == len(ids) and len(set(names)) >= 2
+    assert problems == []
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves_by_itself_where_that_is_not_wanted(motion: str, opened) -> None:
+    tab, frame = opened("sampler", reduced_motion=motion)
+    at = """async (button) => {
+      const ball = () => document.querySelector(".live-plot circle[r='8']").getAttribute("cx");
+      const seen = new Set([ball()]);
+      button.click();
+      for (let k = 0; k < 8; k += 1) {
+        await new Promise(requestAnimationFrame);
+        seen.add(ball());
+      }
+      return seen.size;
+    }"""
+    places = tab.evaluate(at, frame.get_by_role("button", name="Random push").element_handle())
+    assert places <= 2 if motion == "reduce" else places > 4
+
+
+def test_predictions_are_kept_in_this_browser_and_can_be_forgotten(opened, problems: list) -> None:
+    tab, frame = opened("predict", "sub-path")
+    boxes = tab.locator('[data-live="predict"]')
+    assert "The chapter finds" not in boxes.first.inner_text()
+    frame.locator("button").first.click()
+    assert frame.locator(".live-result").inner_text().startswith("You said:")
+    assert "of 1 right" in frame.inner_text()
+    tab.reload()
+    run(frame)
+    assert "You said:" in frame.inner_text()
+    frame.get_by_role("button", name="Forget them").click()
+    assert not frame.locator(".live-result").is_visible()
+    assert tab.evaluate("localStorage.getItem('bnnbook-predictions')") == "{}"
+    assert problems == []
+
+
+def test_numbers_and_orders_can_be_given(opened, addresses: dict, problems: list) -> None:
+    tab, _ = opened("predict")
+    tab.goto(addresses["folder"] + "pytorch_iris_classification.html")
+    for kind in ("number", "order"):
+        frame = tab.locator(f'.live-predict[data-asked*=\'"kind": "{kind}"\']').first
+        run(frame)
+        if kind == "number":
+            frame.locator("input").fill("3")
+            frame.locator("input").press("Enter")
+        else:
+            names = frame.locator("li span").all_inner_texts()
+            frame.get_by_role("button", name=f"Move {names[0]} down").click()
+            assert frame.locator("li span").all_inner_texts() == [names[1], names[0], *names[2:]]
+            frame.get_by_role("button", name="This is my order").click()
+        assert "The chapter finds" in frame.locator(".live-result").inner_text()
+    assert problems == []
+
+
+def weight(site: Path, name: str) -> int:
+    """Bytes, compressed, of a module and all that it needs."""
+    todo, seen = [name], set()
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            script = (site / "_static" / "live" / f"{module}.js").read_text(encoding="utf-8")
+            todo += re.findall(
+                r'"(\w+)"', re.match(r'bookLive.define\("\w+", (\[.*?\])', script)[1]
+            )
+    return seen
+
+
+def test_pages_stay_light(site: Path) -> None:
+    def compressed(path: Path) -> int:
+        return len(gzip.compress(path.read_bytes()))
+
+    heavy = []
+    for path in sorted((site / "book").glob("*.html")):
+        page = path.read_text(encoding="utf-8")
+        modules = {"loader"} if "data-live=" in page else set()
+        for name in set(re.findall(r'data-live="(\w+)"', page)):
+            modules |= weight(site, name)
+        scripts = [site / "_static" / "live" / f"{name}.js" for name in modules]
+        data = [site / "book" / place for place in re.findall(r'data-data="([^"]*)"', page)]
+        total = sum(map(compressed, [*scripts, *data]))
+        print(f"{path.stem}: {total} bytes of live figures")
+        heavy += [f"{path.stem}: {total}"] if total > LIGHTEST else []
+        for place in re.findall(r'data-later="([^"]*)"', page):
+            assert compressed(site / "book" / place) <= LATER
+    assert heavy == []
+
+
+def test_the_text_comes_first(opened) -> None:
+    tab, _ = opened("last_layer", "sub-path")
+    times = tab.evaluate(
+        """() => {
+          const scripts = performance.getEntriesByType("resource")
+            .filter(({ name }) => /\\/(live|_live)\\//.test(name) && !/loader/.test(name));
+          const paint = performance.getEntriesByName("first-contentful-paint")[0].startTime;
+          return [paint, ...scripts.map((one) => one.startTime)];
+        }"""
+    )
+    assert len(times) == 5 and min(times[1:]) > times[0]  # kit, mathematics, the figure, its data
+
+
+LEGIBLE = """() => {
+  const small = [];
+  const note = (size, text) => size < 9.95 && small.push(`${size.toFixed(1)} px: ${text}`);
+  for (const text of document.querySelectorAll(".bd-article svg :is(text, tspan)")) {
+    const own = [...text.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    const matrix = text.getScreenCTM();
+    if (!own || !text.getClientRects().length) continue;
+    const scale = Math.sqrt(Math.abs(matrix.a * matrix.d - matrix.b * matrix.c));
+    note(parseFloat(getComputedStyle(text).fontSize) * scale, text.textContent.trim());
+  }
+  const words = "p, span, label, small, button, legend";
+  for (const one of document.querySelectorAll(`.live-stage :is(${words})`)) {
+    if (!one.getClientRects().length) continue;
+    note(parseFloat(getComputedStyle(one).fontSize), one.textContent);
+  }
+  const shown = [...document.querySelectorAll(".bd-article .figure-svg > svg")].length;
+  return { small, shown, wide: document.documentElement.scrollWidth - innerWidth };
+}"""
+
+
+def test_every_figure_is_legible_on_a_phone(site: Path, browser: Browser, addresses: dict) -> None:
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+    tab = context.new_page()
+    figures, found = 0, []
+    for path in sorted((site / "book").glob("*.html")):
+        tab.goto(addresses["folder"] + path.name)
+        tab.add_style_tag(content="* { content-visibility: visible !important; }")
+        frames = tab.locator("[data-live]:not(.live-predict)")
+        for frame in frames.all():
+            run(frame)
+        state = tab.evaluate(LEGIBLE)
+        found += [f"{path.stem}: {one}" for one in state["small"]]
+        found += [f"{path.stem} is {state['wide']} pixels too wide"] if state["wide"] > 0 else []
+        # And the stills, as paper and browsers without JavaScript show them.
+        tab.evaluate(
+            "document.querySelectorAll('.live-on').forEach(f => f.classList.remove('live-on'))"
+        )
+        tab.add_style_tag(content=".live-stage { display: none; }")
+        state = tab.evaluate(LEGIBLE)
+        found += [f"{path.stem}, still: {one}" for one in state["small"]]
+        found += [f"{path.stem}: {state['wide']} pixels too wide"] if state["wide"] > 0 else []
+        figures += state["shown"]
+    context.close()
+    assert found == []
+    assert figures > 60
