@@ -137,6 +137,21 @@ def test_epub_has_the_text_the_formulas_and_the_figures(unpacked: Path, site: Pa
         assert folded == []
 
 
+def test_live_figures_say_where_they_move(pdf: PdfReader, unpacked: Path, site: Path) -> None:
+    printed = " ".join(page.extract_text() for page in pdf.pages)
+    live = 0
+    for page in pages():
+        built = (site / "book" / f"{page.path.stem}.html").read_text(encoding="utf-8")
+        shown = built.count('class="figure-svg live"')
+        article = (unpacked / f"{page.path.stem}.xhtml").read_text(encoding="utf-8")
+        assert article.count("This figure moves") == shown
+        assert article.count(f'/book/{page.path.stem}.html">') >= shown
+        assert "live-stage" not in article
+        live += shown
+    assert live >= 9
+    assert printed.count("This figure moves") == live
+
+
 def test_pages_of_the_epub_open(unpacked: Path, browser: Browser) -> None:
     tab = browser.new_page(viewport={"width": 600, "height": 800})
     for page in pages():
