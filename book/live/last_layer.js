@@ -78,10 +78,10 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
     if (found) canvas.root.setPointerCapture(event.pointerId);
   });
   canvas.root.addEventListener("pointermove", (event) => {
-    if (!held?.point) return;
+    if (!held) return;
     const [fx, fy] = held.from;
     held.moved ||= Math.hypot(event.clientX - fx, event.clientY - fy) > 4;
-    if (!held.moved) return;
+    if (!held.moved || !held.point) return;
     const next = canvas.at(event).map((v) => within(v, -3, 3));
     points = points.map((p) => (p === held.point ? next : p));
     held.point = next;

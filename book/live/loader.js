@@ -53,8 +53,12 @@
     },
     { rootMargin: "60%" },
   );
-  // The text comes first.
+  // The text comes first: what waits for a frame, and then for its turn, comes after a paint.
   addEventListener("load", () => {
-    for (const frame of document.querySelectorAll("[data-live]")) near.observe(frame);
+    requestAnimationFrame(() => {
+      setTimeout(() => {
+        for (const frame of document.querySelectorAll("[data-live]")) near.observe(frame);
+      });
+    });
   });
 }
