@@ -3,11 +3,14 @@
 Run after the pages are built.  What is measured in time is printed, and decides nothing.
 """
 
+import base64
 import gzip
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import leave_out
 from playwright.sync_api import Browser, BrowserContext, Locator, Page
@@ -272,6 +275,29 @@ def test_paper_gets_the_still(name: str, opened) -> None:
     assert not frame.locator(".live-stage").is_visible()
 
 
+def test_the_paper_tells_the_distance_that_the_chapter_measures(
+    frames: dict[str, str], small: Path, opened
+) -> None:
+    def read(kind: str) -> dict:
+        (place,) = re.findall(rf'data-{kind}="\.\./([^"]*)"', frames["truck"])
+        script = (small / place).read_text(encoding="utf-8")
+        return json.loads(script[script.index("{") : script.rindex("}") + 1])
+
+    def pixels(packed: dict) -> np.ndarray:
+        flat = np.frombuffer(base64.b64decode(packed["bytes"]), np.uint8)
+        return flat.reshape(len(flat) // 64, 64) / 16
+
+    digits, training = pixels(read("data")["known"]), pixels(read("later")["images"])
+    tab, frame = opened("truck")
+    for digit in digits[:2]:
+        nearest = np.sqrt(((training - digit) ** 2).sum(axis=1)).min()
+        frame.get_by_role("button", name="A known digit").click()
+        tab.wait_for_function(
+            "wanted => document.querySelector('.live-says').innerText.includes(wanted)",
+            arg=f"distance to the nearest training image {nearest:.2f}",
+        )
+
+
 def test_two_hundred_points_and_what_an_update_costs(opened, problems: list, capsys) -> None:
     tab, frame = opened("last_layer")
     canvas = frame.locator(".live-plot")
@@ -346,7 +372,7 @@ def test_predictions_are_kept_in_this_browser_and_can_be_forgotten(opened, probl
     boxes = tab.locator('[data-live="predict"]')
     assert "The chapter finds" not in boxes.first.inner_text()
     frame.locator("button").first.click()
-    assert frame.locator(".live-result").inner_text().startswith("You said:")
+    assert "You said:" in frame.locator(".live-result").inner_text()
     assert "of 1 right" in frame.inner_text()
     tab.reload()
     run(frame)

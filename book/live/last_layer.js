@@ -21,7 +21,7 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
     y: [-3, 3],
     xLabel: "input x",
     yLabel: "output y",
-    height: 320,
+    height: 290,
     hands: true,
   });
   const say = voice(stage);

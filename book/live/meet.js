@@ -55,7 +55,11 @@ export function start(stage, data) {
       yLabel: "",
       height: 190,
       xTicks: () => [0, 0.5, 1].map((v) => [v, v]),
-      yTicks: () => names.map((species, c) => [CLASSES - 1 - c, species.slice(0, 6)]),
+      yTicks: () =>
+        names.map((species, c) => [
+          CLASSES - 1 - c,
+          species.length > 7 ? `${species.slice(0, 6)}.` : species,
+        ]),
     });
   });
   const say = voice(stage);
@@ -70,7 +74,7 @@ export function start(stage, data) {
   };
   button(presets, "typical setosa", () => set(typical));
   button(presets, "at the border", () => set(border));
-  button(presets, "a metre of everything (100, 100, 100, 100)", () => set([100, 100, 100, 100]));
+  button(presets, "a metre (100, 100, 100, 100)", () => set([100, 100, 100, 100]));
   let one = 0;
   let clock;
   tick(presets, "let single networks flicker", false, (on) => {

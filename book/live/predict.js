@@ -98,7 +98,8 @@ export function start(stage) {
     if (!mine) return;
     const sign = mine.right ? "✓" : "✗";
     const verdict = element("b", {}, `${sign} ${shown}`);
-    result.replaceChildren(`You said: ${mine.given}. The chapter finds: `, verdict);
+    const about = label && `${label[0].toUpperCase()}${label.slice(1)}. `;
+    result.replaceChildren(`${about}You said: ${mine.given}. The chapter finds: `, verdict);
     const all = Object.values(said);
     const good = all.filter((one) => one.right).length;
     score.replaceChildren(

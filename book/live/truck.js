@@ -71,7 +71,9 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
       const pixels = numbers(images);
       networks = {
         members: weights.map((layers) => layers.map(numbers)),
-        images: labels.map((_, i) => pixels.subarray(SIDE ** 2 * i, SIDE ** 2 * (i + 1))),
+        images: labels.map((_, i) =>
+          Float64Array.from(pixels.subarray(SIDE ** 2 * i, SIDE ** 2 * (i + 1))),
+        ),
         labels,
       };
       update();
@@ -160,13 +162,7 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
       });
     });
     const found = networks.images
-      .map((other, i) => [
-        distance(
-          image,
-          other.map((v) => v / BLACK),
-        ),
-        i,
-      ])
+      .map((other, i) => [distance(ink, other) / BLACK, i])
       .sort(([a], [b]) => a - b)
       .slice(0, NEAREST);
     near.replaceChildren(
