@@ -9,6 +9,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from .execution import cached_record, open_cache
+from .markdown import ONLY_PAGES
 from .pages import Page
 
 WORDS_PER_MINUTE = 200
@@ -28,7 +29,7 @@ def add_facts(app: Sphinx, doctree: nodes.document) -> None:
         line = facts(page, cached_record(page, open_cache()))
         app.env.metadata[page.docname][KEY] = line
         # Raw, so that it does not become the page's description in search engines.
-        raw = nodes.raw("", f'<p class="{KEY}">{line}</p>', format="html", classes=[KEY])
+        raw = nodes.raw("", f'<p class="{KEY}">{line}</p>', format="html", classes=[ONLY_PAGES])
         title.parent.insert(title.parent.index(title) + 1, raw)
 
 

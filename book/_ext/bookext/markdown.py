@@ -16,6 +16,8 @@ from sphinx.util import logging
 
 log = logging.getLogger(__name__)
 
+ONLY_PAGES = "only-pages"  # the class of what notebooks leave out
+
 # What CommonMark would take for markup.  Brackets are just brackets unless a target follows.
 MARKUP = re.compile(r"[\\`*$~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])")
 HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)")
@@ -65,6 +67,8 @@ class Markdown:
             case nodes.Invisible():  # what labels have become, among others
                 return ""
             case nodes.raw() if node.astext().lstrip().startswith("<script"):
+                return ""
+            case nodes.raw() if ONLY_PAGES in node["classes"]:
                 return ""
         # A warning fails the build, so that nothing of a page is missing in its notebook.
         log.warning("%s: notebooks cannot show this yet", node.tagname, location=node)

@@ -178,7 +178,7 @@ class Chapter:
                 self.end_cell()
             elif is_solution_node(node):
                 self.add_solution(node)
-            elif not (isinstance(node, nodes.raw) and KEY in node["classes"]):  # it is in the note
+            else:
                 self.prose.append(self.markdown.block(node))
 
     def add_heading(self, title: nodes.title, level: int) -> None:

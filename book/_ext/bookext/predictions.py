@@ -21,6 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 from .execution import cached_record, open_cache
+from .markdown import ONLY_PAGES
 from .pages import Page
 
 COMMENT = re.compile(
@@ -55,7 +56,8 @@ def listen(app: Sphinx, doctree: nodes.document) -> None:
         frame = (
             f'<div class="live-predict" data-live="predict" data-asked="{html.escape(question)}">'
         )
-        node.replace_self(nodes.raw("", f"{frame}</div>", format="html"))
+        box = nodes.raw("", f"{frame}</div>", format="html", classes=[ONLY_PAGES])
+        node.replace_self(box)
 
 
 def ask(kind: str, name: str | None, label: str | None, rest: str, claims: dict) -> dict:
