@@ -183,7 +183,8 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
       `${value.toFixed(2)}${value > limit ? " (more than for 95 % of known digits)" : ""}`;
     say(
       `“${names[best]}” with probability ${all.average[best].toFixed(2)}; ` +
-        `entropy ${judged(all.entropy, usual.entropy)}, mutual information ${judged(all.epistemic, usual.information)}; ` +
+        `entropy ${judged(all.entropy, usual.entropy)}, ` +
+        `mutual information ${judged(all.epistemic, usual.information)}; ` +
         `distance to the nearest training image ${judged(found[0][0], usual.distance)}.`,
     );
   }
