@@ -248,7 +248,8 @@ def test_figure_in_use_is_accessible(name: str, opened) -> None:
         leave_out("no axe", "npm ci --prefix tests/browser")
     tab, frame = opened(name)
     for button in frame.locator(".live-stage button").all()[:2]:
-        button.click()
+        if button.is_visible():  # an answer that is given hides the others
+            button.click()
     tab.add_script_tag(content=AXE.read_text(encoding="utf-8"))
     found = []
     for scheme in ("light", "dark"):
