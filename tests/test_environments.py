@@ -70,7 +70,13 @@ def test_the_page_of_status_has_a_row_for_each() -> None:
     *_, here, elsewhere = status.environment_table(stored)
     assert here == "| here | 3.99 | 2 | 2030-01-01 | 1.5 | 512 | 3 | 0 | 0 | 0 |"
     assert elsewhere == "| elsewhere | 3.99 | 2 | 2030-01-01 | 1.5 | 512 | 3 | 2 | 2 | 1 |"
-    assert status.size_table(stored)[0] == "- here: 12 MB, of which x 7, y 5."
+    where = stored["elsewhere"]["environment"]
+    stored["elsewhere"]["environment"] = where | {"torch": "2+cpu"}
+    stored["with other vectors"] = found(BASE)  # the build of `here`
+    assert status.size_table(stored) == [
+        "- here: 12 MB, of which x 7, y 5.",
+        "- elsewhere: 12 MB, of which x 7, y 5.",
+    ]
 
 
 def test_a_survey_needs_a_name() -> None:

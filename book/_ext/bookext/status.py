@@ -78,9 +78,12 @@ def environment_table(stored: dict[str, dict]) -> list[str]:
 
 
 def size_table(stored: dict[str, dict]) -> list[str]:
-    """Say of what the installation consists: the ten largest packages of each environment size."""
+    """Say of what the installation consists, with each build of PyTorch: the largest packages."""
+    builds: dict[str, tuple[str, dict]] = {}
+    for name, found in stored.items():
+        builds.setdefault(found["environment"]["torch"], (name, found))
     lines = []
-    for name, found in list(stored.items())[:2]:
+    for name, found in builds.values():
         sizes = found["environment"]["installed_mb"]
         largest = ", ".join(f"{package} {size:,}" for package, size in list(sizes.items())[:10])
         lines += [f"- {name}: {sum(sizes.values()):,} MB, of which {largest}."]
