@@ -11,7 +11,7 @@ IN_VENV = .venv/bin/python -m
 READ = requirements.txt
 # Tests of what is built, once the chapters are executed.
 AFTER = tests/test_build.py tests/test_browser.py tests/test_launch.py tests/test_live_browser.py \
-	tests/test_printing.py
+	tests/test_notebooks.py tests/test_printing.py
 PAIRS = $(shell grep -l '^  formats: md:myst,ipynb' book/*.md)
 
 .PHONY: help environment workshop book serve test reference lint sync clean

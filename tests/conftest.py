@@ -68,6 +68,8 @@ def runs() -> dict[str, Run]:
 @pytest.fixture(scope="session")
 def site(runs: dict[str, Run]) -> Path:
     """Build every page afresh: an incremental build says nothing of the pages it skips."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker would build, in the same folder
+        pytest.fail("tests of the pages are those in AFTER of the Makefile", pytrace=False)
     command = [sys.executable, "-m", "bookext", "--all"]
     build = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if build.returncode:
