@@ -89,22 +89,23 @@ def test_environment_is_exactly_what_is_pinned() -> None:
         # Another build of PyTorch has the same number with an addition.
         if installed[name].version.split("+")[0] != constraints[name]
     } == {}
-    todo = [name for listed in REQUIREMENTS for name in pins(listed)]
+    todo = [(name, "") for listed in REQUIREMENTS for name in pins(listed)]
     needed = set()
     while todo:
-        name = todo.pop()
-        if name in needed:
+        name, extra = todo.pop()
+        if (name, extra) in needed:
             continue
         assert name in installed, f"{name} is missing; mend: make workshop"
-        needed.add(name)
+        needed.add((name, extra))
         for line in installed[name].requires or ():
             requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                todo.append(canonicalize_name(requirement.name))
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                required = canonicalize_name(requirement.name)
+                todo += [(required, more) for more in ("", *requirement.extras)]
     # A reader may add packages; where the book is checked, there are no others.
-    extra = installed.keys() - needed - {"pip", "setuptools"}
+    others = installed.keys() - {name for name, _ in needed} - {"pip", "setuptools"}
     if os.environ.get("CI"):
-        assert extra == set()
+        assert others == set()
 
 
 def test_only_binder_names_a_package_index() -> None:
