@@ -80,7 +80,7 @@ lint: workshop ## check and format the Python code
 # Twice: what a reader changed in a notebook must be in the .md before the first cell is written.
 sync: environment ## bring each chapter's .md and .ipynb in step; the newer one counts
 	@$(IN_VENV) jupytext --quiet --sync $(PAIRS)
-	@$(IN_VENV) bookext.launch
+	@$(IN_VENV) bookext.sync
 	@$(IN_VENV) jupytext --quiet --sync $(PAIRS)
 
 clean: ## delete what was built and executed, but not .venv

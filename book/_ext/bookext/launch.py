@@ -1,7 +1,7 @@
 """The first cell of each chapter, which installs what it imports where that is missing.
 
 A chapter opened on Colab, or downloaded alone, has neither the package nor its requirements.
-`python -m bookext.launch`, which `make sync` calls, writes the cell into every chapter: the
+`python -m bookext.sync`, which `make sync` calls, writes the cell into every chapter: the
 repository's address stands only in `_config.yml`.
 """
 
@@ -54,9 +54,3 @@ def with_cell(text: str) -> str:
     rest = WRITTEN.sub("", text)
     place = FIRST_CELL.search(rest).start()
     return rest[:place] + CELL.format(source=source()) + rest[place:]
-
-
-if __name__ == "__main__":
-    for page in chapters():
-        if (text := with_cell(page.text)) != page.text:
-            page.path.write_text(text, encoding="utf-8")
