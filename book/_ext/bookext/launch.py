@@ -9,7 +9,7 @@ import re
 
 import yaml
 
-from .pages import ROOT, chapters
+from .pages import ROOT
 
 # Folded on Colab by its title and in JupyterLab by `source_hidden`; left out of the pages, whose
 # readers run nothing.
