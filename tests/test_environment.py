@@ -3,6 +3,7 @@
 Other Pythons are shell scripts here, and package indexes are folders that are served.
 """
 
+import fcntl
 import functools
 import http.server
 import importlib.util
@@ -18,6 +19,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -248,6 +250,20 @@ def test_an_interrupted_installation_is_not_taken_for_a_complete_one(copy: Path)
     done = set_up(copy, {"python3": REAL}, **settings)
     assert done.stdout.startswith("The requirements have changed")
     assert set_up(copy, {"python3": REAL}, **settings).stdout == ""
+
+
+@pytest.mark.slow
+def test_two_installations_at_once_wait_for_each_other(copy: Path) -> None:
+    settings = offer(copy, REFUSING)
+    with ThreadPoolExecutor() as pool, (copy / "tools" / "environment.py").open() as script:
+        fcntl.flock(script, fcntl.LOCK_EX)
+        second = pool.submit(set_up, copy, {"python3": REAL}, **settings)
+        time.sleep(2)
+        assert not second.done() and not (copy / ".venv").exists()
+        fcntl.flock(script, fcntl.LOCK_UN)
+    assert second.result().returncode == 0, second.result().stderr
+    assert second.result().stdout.startswith("Waiting for another `make`")
+    assert installed_torch(copy)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ complete one.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -57,6 +58,18 @@ def main(requirements: list[str]) -> None:
         create(build)
     install(wanted["requirements"], build, quiet=bool(made))
     MADE.write_text(json.dumps(wanted), encoding="utf-8")
+
+
+def wait_for_others() -> None:
+    """Lock this script until the process ends: two installations at once would spoil .venv."""
+    lock = os.open(__file__, os.O_RDONLY)  # never closed
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Waiting for another `make`, which is at work on .venv.", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks
+        pass
 
 
 def read_note() -> dict | None:
@@ -186,4 +199,5 @@ def stop(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
+    wait_for_others()
     main(sys.argv[1:])
