@@ -33,6 +33,7 @@
     stage.className = "live-stage";
     frame.append(stage);
     frame.classList.add("live-on");
+    frame.removeAttribute("tabindex"); // which let the keyboard scroll the still
     try {
       start(stage, values, later && (() => read(later)));
     } catch (error) {

@@ -61,7 +61,9 @@ def polish(
         body = re.sub(r"<th(?: class=\"head\")?>(?:<p></p>)?</th>", "<td></td>", body)
         # What may be too wide for a phone is reached by keyboard until book.js has measured it.
         body = re.sub(
-            r'<(pre|div class="(?:math|output text_html|figure-svg)")', r'<\1 tabindex="0"', body
+            r'<(pre|div class="(?:math|output text_html|figure-svg(?: live)?)")',
+            r'<\1 tabindex="0"',
+            body,
         )
         # MyST-NB names every folded cell the same, whatever its visible text.
         context["body"] = body.replace(' aria-label="Toggle hidden content"', "")
