@@ -11,4 +11,8 @@ const near = new IntersectionObserver(
 );
 const wide =
   "pre, div.math, .cell_output > .output, .text_html, .figure-svg, .pst-scrollable-table-container";
-for (const block of document.querySelectorAll(wide)) near.observe(block);
+for (const block of document.querySelectorAll(wide)) {
+  // The theme's script has just put this around a table; all others have it from the build.
+  if (block.matches(".pst-scrollable-table-container")) block.tabIndex = 0;
+  near.observe(block);
+}
