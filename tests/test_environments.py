@@ -68,14 +68,14 @@ def test_what_is_kept_can_be_read_again(tmp_path, monkeypatch) -> None:
 def test_the_page_of_status_has_a_row_for_each() -> None:
     stored = {"here": found(BASE), "elsewhere": found(HERE)}
     *_, here, elsewhere = status.environment_table(stored)
-    assert here == "| here | 3.99 | 2 | 2030-01-01 | 1.5 | 512 | 3 | 0 | 0 | 0 |"
-    assert elsewhere == "| elsewhere | 3.99 | 2 | 2030-01-01 | 1.5 | 512 | 3 | 2 | 2 | 1 |"
+    assert here == "| here | 0 | 0 of 3 | 0 | 1.5 | 512 |"
+    assert elsewhere == "| elsewhere | 1 | 2 of 3 | 2 | 1.5 | 512 |"
     where = stored["elsewhere"]["environment"]
     stored["elsewhere"]["environment"] = where | {"torch": "2+cpu"}
     stored["with other vectors"] = found(BASE)  # the build of `here`
     assert status.size_table(stored) == [
-        "- here: 12 MB, of which x 7, y 5.",
-        "- elsewhere: 12 MB, of which x 7, y 5.",
+        "- here (Python 3.99, PyTorch 2, 2030-01-01): 12 MB, of which x 7, y 5.",
+        "- elsewhere (Python 3.99, PyTorch 2+cpu, 2030-01-01): 12 MB, of which x 7, y 5.",
     ]
 
 

@@ -53,25 +53,19 @@ class BookEnvironments(SphinxDirective):
 def environment_table(stored: dict[str, dict]) -> list[str]:
     """List the environments; the first is what the others are compared with."""
     lines = [
-        "| Environment | Python | PyTorch | Date | Minutes | Largest memory (MB) | Claims "
-        "| Read otherwise | Largest move (% of range) | Out of range |",
-        "|:--|:--|:--|:--|--:|--:|--:|--:|--:|--:|",
+        "| Environment | Out of range | Read otherwise | Largest move (%) | Minutes | Memory (MB) |",
+        "|:--|--:|--:|--:|--:|--:|",
     ]
     base = next(iter(stored.values()), {"claims": {}})["claims"]
     for name, found in stored.items():
-        where, chapters = found["environment"], found["chapters"].values()
-        claims = found["claims"]
+        claims, chapters = found["claims"], found["chapters"].values()
         cells = (
             name,
-            where["python"],
-            where["torch"],
-            where["date"],
+            len(environments.out_of_range(claims, base)),
+            f"{len(environments.moved(claims, base))} of {len(claims)}",
+            f"{100 * environments.largest_move(claims, base)[0]:.0f}",
             f"{sum(chapter['seconds'] for chapter in chapters) / 60:.1f}",
             max(chapter["peak_memory_mb"] for chapter in chapters),
-            len(claims),
-            len(environments.moved(claims, base)),
-            f"{100 * environments.largest_move(claims, base)[0]:.0f}",
-            len(environments.out_of_range(claims, base)),
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
@@ -84,9 +78,13 @@ def size_table(stored: dict[str, dict]) -> list[str]:
         builds.setdefault(found["environment"]["torch"], (name, found))
     lines = []
     for name, found in builds.values():
-        sizes = found["environment"]["installed_mb"]
+        where = found["environment"]
+        sizes = where["installed_mb"]
         largest = ", ".join(f"{package} {size:,}" for package, size in list(sizes.items())[:10])
-        lines += [f"- {name}: {sum(sizes.values()):,} MB, of which {largest}."]
+        lines += [
+            f"- {name} (Python {where['python']}, PyTorch {where['torch']}, {where['date']}): "
+            f"{sum(sizes.values()):,} MB, of which {largest}."
+        ]
     return lines
 
 
