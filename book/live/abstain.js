@@ -1,8 +1,11 @@
 // A threshold over doubts about digits: what is kept, what is refused, and which promise is kept.
-import { button, COLOURS, element, legend, onFrame, plot, row, slider, voice } from "./kit.js";
+import {
+  button, COLOURS, element, legend, onFrame, picture, plot, row, slider, voice,
+} from "./kit.js";
 import { keptAndRisk, numbers, obviousThreshold, provedThreshold } from "./mathematics.js";
 
 const SHOWN = 18; // refused images
+const [PIXELS, BLACK] = [64, 16]; // of an image, and the darkest ink
 const CONFIDENCE = 0.9;
 
 export function start(stage, { calibrate, doubt, read, label, thresholds, promise, images }) {
@@ -43,11 +46,11 @@ export function start(stage, { calibrate, doubt, read, label, thresholds, promis
     sliders,
     {
       label: "threshold: keep doubts up to",
-      min: 0,
+      min: -1,
       max: stops.length - 1,
       step: 1,
       value: stops.length - 1,
-      format: (i) => stops[i].toPrecision(2),
+      format: (i) => stops[i]?.toPrecision(2) ?? "nothing",
     },
     () => {
       rule = "";
@@ -84,13 +87,12 @@ export function start(stage, { calibrate, doubt, read, label, thresholds, promis
   function choose(name) {
     rule = name;
     const t = rules[name](before.doubts, before.wrong, thresholds, promised.value, CONFIDENCE);
-    const last = stops.filter((v) => v <= t).length - 1;
-    hand.value = Math.max(0, last);
+    hand.value = stops.filter((v) => v <= t).length - 1;
     update();
   }
 
   function draw() {
-    const threshold = stops[hand.value];
+    const threshold = stops[hand.value] ?? -Infinity; // keeps nothing
     const state = keptAndRisk(after.doubts, after.wrong, threshold);
     const looks = [
       { stroke: COLOURS[4], "stroke-dasharray": "5 4", "stroke-width": 1.5 },
@@ -103,15 +105,7 @@ export function start(stage, { calibrate, doubt, read, label, thresholds, promis
         looks[k],
       ),
     );
-    const level = 100 * promised.value;
-    canvas.path(
-      "promise",
-      [
-        [50, level],
-        [100, level],
-      ],
-      { stroke: COLOURS[1], "stroke-width": 1.5 },
-    );
+    canvas.level("promise", 100 * promised.value, { stroke: COLOURS[1], "stroke-width": 1.5 });
     canvas.dots("here", [[100 * state.coverage, 100 * state.risk]], {
       fill: COLOURS[0],
       stroke: "currentColor",
@@ -135,21 +129,13 @@ export function start(stage, { calibrate, doubt, read, label, thresholds, promis
   function show(chosen) {
     gallery.replaceChildren(
       ...chosen.map((i) => {
-        const said = `read as ${read[calibrate + i]}, is ${label[calibrate + i]}`;
-        const picture = element("canvas", { width: 8, height: 8, role: "img", "aria-label": said });
-        const context = picture.getContext("2d");
-        const image = context.createImageData(8, 8);
-        for (let k = 0; k < 64; k += 1) image.data.set([...ink(pixels[64 * i + k]), 255], 4 * k);
-        context.putImageData(image, 0, 0);
-        const words = element(
-          "small",
-          { "aria-hidden": "true" },
-          said.replace("read as ", "“").replace(", is", "”, is"),
-        );
-        return element("figure", { class: after.wrong[i] ? "wrong" : "" }, picture, words);
+        const [seen, is] = [read[calibrate + i], label[calibrate + i]];
+        const image = pixels.subarray(PIXELS * i, PIXELS * (i + 1));
+        const shown = picture(image, BLACK, `“${seen}”, is ${is}`, `read as ${seen}, is ${is}`);
+        shown.classList.toggle("wrong", after.wrong[i]);
+        return shown;
       }),
     );
   }
-  const ink = (v) => Array(3).fill(255 - Math.round((255 * v) / 16));
   canvas.draw = update;
 }

@@ -116,24 +116,11 @@ export function start(stage, { mean: centres, sd, grade }) {
     for (const p of pits) bars[Math.min(BARS - 1, Math.floor(p * BARS))] += 1;
     pit.span(pit.x, [0, Math.max(150, 1.05 * Math.max(...bars))]);
     bars.forEach((n, i) => {
-      const [a, b] = [i / BARS, (i + 1) / BARS];
-      const box = [
-        [a, 0],
-        [a, n],
-        [b, n],
-        [b, 0],
-      ];
-      pit.path(`bar ${i}`, box, { fill: COLOURS[0], "fill-opacity": 0.5, stroke: COLOURS[0] });
+      const look = { fill: COLOURS[0], "fill-opacity": 0.5, stroke: COLOURS[0] };
+      pit.bar(`bar ${i}`, [i / BARS, (i + 1) / BARS], n, look);
     });
-    const even = grade.length / BARS;
-    pit.path(
-      "even",
-      [
-        [0, even],
-        [1, even],
-      ],
-      { stroke: "currentColor", "stroke-dasharray": "5 4" },
-    );
+    const dashed = { stroke: "currentColor", "stroke-dasharray": "5 4" };
+    pit.level("even", grade.length / BARS, dashed);
     const parts = forecast(wine, shape);
     // A spike is far narrower than a pixel: look at its very top, too.
     const places = [...range(281, 2.5, 9.5), ...GRADES].sort((a, b) => a - b);

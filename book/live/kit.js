@@ -2,6 +2,8 @@
 // bnnbook/figures.py, legible on both themes; letters and lines take the page's own colour.
 
 export const COLOURS = ["#3a82c4", "#d1700a", "#1f9a6d", "#b35fa0", "#7f858d"];
+// A colour's red, green and blue, between 0 and 255.
+export const rgb = (hue) => [1, 3, 5].map((i) => parseInt(hue.slice(i, i + 2), 16));
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = { left: 58, right: 12, top: 10, bottom: 44 };
 let count = 0;
@@ -164,6 +166,22 @@ export function slider(parent, { label, min, max, step, value, log, format = Str
   return made;
 }
 
+// Paints a square image, row by row from 0 (white) to `black`, on a canvas of as many pixels.
+export function paint(canvas, values, black) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  values.forEach((v, k) => image.data.set([...Array(3).fill(255 - (255 * v) / black), 255], 4 * k));
+  context.putImageData(image, 0, 0);
+}
+
+// A small picture with words under it; `spoken` are those for a screen reader.
+export function picture(values, black, words, spoken = words) {
+  const side = Math.sqrt(values.length);
+  const canvas = element("canvas", { width: side, height: side, role: "img", "aria-label": spoken });
+  paint(canvas, values, black);
+  return element("figure", {}, canvas, element("small", { "aria-hidden": "true" }, words));
+}
+
 // Axes that fill their parent's width. The figure sets `draw`, which is called at every new size;
 // between calls it keeps its shapes under names: `path`, `dots`, `label`.
 export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks, yTicks, hands }) {
@@ -219,6 +237,10 @@ export function plot(parent, { name, x, y, xLabel, yLabel, height = 300, xTicks,
       [...xs.map((v, i) => [v, high[i]]), ...xs.map((v, i) => [v, low[i]]).reverse()],
       { fill: COLOURS[0], "fill-opacity": 0.22, ...style },
     );
+  // A level line from one end of the axes to the other, and a bar that stands on zero.
+  made.level = (key, v, style) => made.path(key, made.x.map((end) => [end, v]), style);
+  made.bar = (key, [left, right], top, style) =>
+    made.path(key, [[left, 0], [left, top], [right, top], [right, 0]], style);
   made.dots = (key, points, style = {}) => {
     const group = shape(key, "g", style);
     while (group.childElementCount > points.length) group.lastChild.remove();

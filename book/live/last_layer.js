@@ -2,9 +2,8 @@
 import {
   button, choice, COLOURS, keys, legend, onFrame, plot, row, slider, tick, voice, within,
 } from "./kit.js";
-import { linearPosterior, normals, range, tanhFeatures } from "./mathematics.js";
+import { dot, linearPosterior, normals, QUANTILE, range, tanhFeatures } from "./mathematics.js";
 
-const QUANTILE = 1.6449; // of the Normal: the band holds 90 %
 const DRAWS = 10;
 
 export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
@@ -98,15 +97,16 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
   canvas.root.addEventListener("touchstart", (event) => held?.point && event.preventDefault(), {
     passive: false,
   });
-  const at = (change) => {
+  const withCross = (change) => {
     cross ??= [0, 0];
     change();
     update();
   };
+  const moved = (step) => cross.map((v, i) => within(v + 0.15 * step[i], -3, 3));
   keys(canvas.root, {
-    move: (step) => at(() => (cross = cross.map((v, i) => within(v + 0.15 * step[i], -3, 3)))),
-    press: () => at(() => (points = [...points, cross])),
-    remove: () => at(() => (points = without(near(cross)))),
+    move: (step) => withCross(() => (cross = moved(step))),
+    press: () => withCross(() => (points = [...points, cross])),
+    remove: () => withCross(() => (points = without(near(cross)))),
   });
   canvas.root.addEventListener("focus", () => {
     if (canvas.root.matches(":focus-visible")) cross ??= [0, 0];
@@ -133,8 +133,8 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
     const exact = family.value === "exact posterior";
     const spread = exact ? q.spread : q.independentSpread;
     const all = inputs.map(phi);
-    const centre = all.map((f) => f.reduce((total, v, i) => total + v * q.mean[i], 0));
-    const doubt = all.map((f) => spread(f));
+    const centre = all.map((f) => dot(f, q.mean));
+    const doubt = all.map(spread);
     const band = (key, variances, style) => {
       const half = variances.map((v) => QUANTILE * Math.sqrt(v));
       const [low, high] = [-1, 1].map((sign) => centre.map((m, i) => m + sign * half[i]));
@@ -151,7 +151,7 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
     for (let s = 0; s < DRAWS; s += 1) {
       const z = next.many(used + 1);
       const w = functions.checked && (exact ? q.draw(z) : q.independentDraw(z));
-      const line = w ? all.map((f, i) => [inputs[i], f.reduce((t, v, k) => t + v * w[k], 0)]) : [];
+      const line = w ? all.map((f, i) => [inputs[i], dot(f, w)]) : [];
       canvas.path(`draw ${s}`, line, { stroke: COLOURS[1], "stroke-width": 1 });
     }
     canvas.path(
@@ -164,23 +164,23 @@ export function start(stage, { x, y, slopes, kinks, noise, prior, features }) {
     );
     canvas.dots("points", points, { fill: "currentColor", class: "live-held", r: 5 });
     canvas.path("cross", cross ? crossing(cross) : [], { stroke: "currentColor" });
-    const at = (v) => half[Math.round(((v + 3) / 6) * (inputs.length - 1))];
-    say(report(at));
+    say(report((v) => half[Math.round(((v + 3) / 6) * (inputs.length - 1))]));
   };
 
   function crossing([cx, cy]) {
     return [[cx - 0.15, cy], [cx + 0.15, cy], null, [cx, cy - 0.15], [cx, cy + 0.15]];
   }
 
-  function report(at) {
+  // `widthAt` gives half the width of the band at an input.
+  function report(widthAt) {
     const many = points.length === 1 ? "1 point" : `${points.length} points`;
     if (!points.length)
       return "No data: the band is the prior, what is held possible at the start.";
     const ends = [-3, ...points.map((p) => p[0]).sort((a, b) => a - b), 3];
     const gaps = ends.slice(2, -1).map((v, i) => [v - ends[i + 1], (v + ends[i + 1]) / 2]);
     const widest = gaps.reduce((a, g) => (a && a[0] >= g[0] ? a : g), null);
-    const near = Math.min(...points.map((p) => at(within(p[0], -3, 3))));
-    const middle = widest ? `, ± ${at(widest[1]).toFixed(2)} in the widest gap` : "";
-    return `${many}. The answer is known to ± ${near.toFixed(2)} at the surest point${middle}.`;
+    const surest = Math.min(...points.map((p) => widthAt(within(p[0], -3, 3))));
+    const middle = widest ? `, ± ${widthAt(widest[1]).toFixed(2)} in the widest gap` : "";
+    return `${many}. The answer is known to ± ${surest.toFixed(2)} at the surest point${middle}.`;
   }
 }

@@ -11,6 +11,8 @@ export const dot = (a, b) => {
 export const range = (n, low, high) =>
   Array.from({ length: n }, (_, i) => low + ((high - low) * i) / (n - 1));
 
+export const QUANTILE = 1.6449; // of the Normal: a band of ± as many deviations holds 90 %
+
 // ---- Chance ---------------------------------------------------------------------------------
 
 // Standard Normal numbers from a seed: mulberry32, then the method of Box and Muller.

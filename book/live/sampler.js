@@ -1,6 +1,6 @@
 // Push a ball over the posterior of two weights: the leapfrog path, its energy, its acceptance.
 import {
-  button, calm, choice, COLOURS, keys, legend, onFrame, plot, row, slider, voice,
+  button, calm, choice, COLOURS, keys, legend, onFrame, plot, rgb, row, slider, voice,
 } from "./kit.js";
 import {
   acceptance, distance, hamiltonianDraws, landscape, leapfrog, normals, range, walkDraws,
@@ -148,7 +148,7 @@ export function start(stage, { models, prior, noise, step, steps }) {
   });
 
   function draw() {
-    land.map(SIDE, SIDE, (i, j) => [58, 130, 196, 210 * Math.exp(-map[j][i] / 2)]);
+    land.map(SIDE, SIDE, (i, j) => [...rgb(COLOURS[0]), 210 * Math.exp(-map[j][i] / 2)]);
     land.dots("walk", clouds.walk, { fill: COLOURS[3], r: 4 });
     land.dots("draws", clouds.ball, { fill: COLOURS[2], r: 4 });
     const way = path.slice(0, shown).map((state) => state.w);
@@ -164,14 +164,7 @@ export function start(stage, { models, prior, noise, step, steps }) {
       [0, many.value],
       [Math.min(-0.5, Math.max(low, -20)), Math.max(0.5, Math.min(high, 20))],
     );
-    graph.path(
-      "zero",
-      [
-        [0, 0],
-        [many.value, 0],
-      ],
-      { stroke: "currentColor", "stroke-opacity": 0.4 },
-    );
+    graph.level("zero", 0, { stroke: "currentColor", "stroke-opacity": 0.4 });
     graph.path("energy", gained.slice(0, shown), { stroke: COLOURS[1], "stroke-width": 2 });
     say(report(gained));
   }

@@ -1,8 +1,11 @@
 // The iris network at the temperatures at which the chapter fitted it: no stop in between.
-import { choice, COLOURS, element, legend, onFrame, plot, row, slider, voice } from "./kit.js";
+import {
+  choice, COLOURS, element, legend, onFrame, plot, rgb, row, slider, voice,
+} from "./kit.js";
 import { numbers } from "./mathematics.js";
 
 const SHAPES = ["●", "■", "▲"]; // species are told apart without colour, too
+const HUES = SHAPES.map((_, c) => rgb(COLOURS[c]));
 
 export function start(stage, { temperatures, fits, lengths, widths, petals, species, names }) {
   const written = temperatures.map((t) =>
@@ -89,13 +92,7 @@ export function start(stage, { temperatures, fits, lengths, widths, petals, spec
     const map = maps[prior.value][i];
     canvas.map(lengths.length, widths.length, (a, b) => {
       const p = map.subarray(3 * (b * lengths.length + a), 3 * (b * lengths.length + a) + 3);
-      const mixed = [0, 1, 2].map((channel) =>
-        p.reduce(
-          (t, v, c) =>
-            t + (v / 255) * parseInt(COLOURS[c].slice(1 + 2 * channel, 3 + 2 * channel), 16),
-          0,
-        ),
-      );
+      const mixed = [0, 1, 2].map((part) => p.reduce((t, v, c) => t + (v / 255) * HUES[c][part], 0));
       // The surer, the more colour: at a guess of one third nothing is left of it.
       return [...mixed, (150 * (Math.max(...p) / 255 - 1 / 3)) / (2 / 3)];
     });
@@ -111,14 +108,7 @@ export function start(stage, { temperatures, fits, lengths, widths, petals, spec
       axes.dots(`${key} stops`, points, { fill: style.stroke, r: 3 });
       axes.dots(`${key} now`, [points[i]], { fill: style.stroke, stroke: "currentColor", r: 6 });
     };
-    accuracy.path(
-      "guess",
-      [
-        [ends[0], 1 / 3],
-        [ends[1], 1 / 3],
-      ],
-      { stroke: "currentColor", "stroke-dasharray": "2 3" },
-    );
+    accuracy.level("guess", 1 / 3, { stroke: "currentColor", "stroke-dasharray": "2 3" });
     show(
       accuracy,
       "accuracy",

@@ -1,6 +1,6 @@
 // A digit of the reader's own, classified by an ensemble that has seen eight of the ten digits.
 import {
-  button, choice, COLOURS, element, keys, legend, onFrame, plot, row, voice, within,
+  button, choice, COLOURS, element, keys, legend, onFrame, paint, picture, plot, row, voice, within,
 } from "./kit.js";
 import { digitProbabilities, distance, doubt, numbers } from "./mathematics.js";
 
@@ -53,7 +53,7 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
   button(controls, "Invert", () => set(ink.map((v) => BLACK - v)));
   const examples = row(stage);
   const shelves = {
-    [`A known digit`]: numbers(known),
+    "A known digit": numbers(known),
     [`A stranger: ${left_out.join(" or ")}`]: numbers(strangers),
   };
   for (const [label, images] of Object.entries(shelves)) {
@@ -121,17 +121,8 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
     update();
   });
 
-  function paint(canvas, values) {
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(SIDE, SIDE);
-    values.forEach((v, k) =>
-      image.data.set([...Array(3).fill(255 - (255 * v) / BLACK), 255], 4 * k),
-    );
-    context.putImageData(image, 0, 0);
-  }
-
   function draw() {
-    paint(paper, ink);
+    paint(paper, ink, BLACK);
     mark.hidden = !cursor;
     if (cursor) [mark.style.left, mark.style.top] = cursor.map((v) => `${(100 * v) / SIDE}%`);
     if (!networks) {
@@ -146,13 +137,8 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
     const draws = networks.members.map((layers) => digitProbabilities(layers, image));
     const all = doubt(draws);
     all.average.forEach((p, c) => {
-      const box = [
-        [c - 0.35, 0],
-        [c - 0.35, p],
-        [c + 0.35, p],
-        [c + 0.35, 0],
-      ];
-      bars.path(`bar ${c}`, box, { fill: COLOURS[0], "fill-opacity": 0.5 });
+      const look = { fill: COLOURS[0], "fill-opacity": 0.5 };
+      bars.bar(`bar ${c}`, [c - 0.35, c + 0.35], p, look);
       const dots = draws.map((one, s) => [c + 0.12 * (s - 2), one[c]]);
       bars.dots(`dots ${c}`, dots, {
         fill: COLOURS[0],
@@ -168,14 +154,7 @@ export function start(stage, { names, left_out, usual, known, strangers }, later
     near.replaceChildren(
       ...found.map(([away, i]) => {
         const words = `a ${names[networks.labels[i]]}, ${away.toFixed(1)} away`;
-        const picture = element("canvas", {
-          width: SIDE,
-          height: SIDE,
-          role: "img",
-          "aria-label": words,
-        });
-        paint(picture, networks.images[i]);
-        return element("figure", {}, picture, element("small", { "aria-hidden": "true" }, words));
+        return picture(networks.images[i], BLACK, words);
       }),
     );
     const best = all.average.indexOf(Math.max(...all.average));

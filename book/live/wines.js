@@ -1,6 +1,8 @@
 // Wines arrive one by one: the posterior of an intercept and a slope, as weights and as lines.
-import { button, COLOURS, keys, legend, onFrame, plot, row, slider, voice, within } from "./kit.js";
-import { gridPosterior, linearPosterior, normals, range } from "./mathematics.js";
+import {
+  button, COLOURS, keys, legend, onFrame, plot, rgb, row, slider, voice, within,
+} from "./kit.js";
+import { gridPosterior, linearPosterior, normals, QUANTILE, range } from "./mathematics.js";
 
 const SITES = range(81, -2, 2); // of the grid, for either weight
 const LINES = 12;
@@ -81,9 +83,7 @@ export function start(stage, { alcohol, grade, centre, spread, prior, noise, see
     );
     const grid = gridPosterior(xs, ys, SITES, tau.value, sigma.value);
     weights.map(SITES.length, SITES.length, (i, j) => [
-      58,
-      130,
-      196,
+      ...rgb(COLOURS[0]),
       200 * grid.weights[j * SITES.length + i],
     ]);
     for (const inside of [0.5, 0.9]) {
@@ -97,7 +97,7 @@ export function start(stage, { alcohol, grade, centre, spread, prior, noise, see
 
     const place = along.map((v) => [1, (v - centre) / spread]);
     const middle = place.map(([, v]) => q.mean[0] + v * q.mean[1]);
-    const half = place.map((phi) => 1.6449 * Math.sqrt(q.spread(phi) + sigma.value ** 2));
+    const half = place.map((phi) => QUANTILE * Math.sqrt(q.spread(phi) + sigma.value ** 2));
     const edge = (sign) => middle.map((m, i) => m + sign * half[i]);
     lines.band("band", along, edge(-1), edge(1));
     const next = normals(3);
