@@ -127,6 +127,23 @@ def test_a_number_is_that_of_the_claim():
 def test_an_order_is_that_of_the_claims():
     question = asked("<!-- order: two = a | three = b | one = c -->")
     assert question["options"] == ["two", "three", "one"]
-    assert question["right"] == "one – two – three"
+    assert question["ranks"] == [["one"], ["two"], ["three"]]
+    assert question["shown"] == "one – two – three"
     with pytest.raises(predictions.Unanswerable, match="no claim 'd'"):
         asked("<!-- order: two = a | four = d -->")
+
+
+def test_what_may_change_places_shares_a_rank():
+    def ranks(*ranges):
+        claims = {
+            f"{low}-{high}": {"low": low, "value": v, "high": high} for low, v, high in ranges
+        }
+        return predictions.ranked(claims)
+
+    assert ranks((2, 3, 4), (0, 1, 2)) == [["0-2"], ["2-4"]]  # they touch
+    assert ranks((1, 3, 4), (0, 1, 2), (5, 6, 7)) == [["0-2", "1-4"], ["5-7"]]
+    # The first reaches beyond the second, up to the third.
+    assert ranks((0, 1, 6), (2, 3, 4), (5, 7, 8), (9, 9, 9)) == [["0-6", "2-4", "5-8"], ["9-9"]]
+    claims = claim("a", 1, 2, 3) | claim("b", 2, 4, 6)
+    with pytest.raises(predictions.Unanswerable, match="overlap"):
+        predictions.ask("order", None, None, "one = a | two = b", claims)

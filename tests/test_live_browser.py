@@ -63,8 +63,11 @@ def small(site: Path, frames: dict[str, str], tmp_path_factory: pytest.TempPathF
     # Of the scripts only those that the page brings itself, and the figures' own.
     head = re.sub(r'<script [^>]*src="(?!\S*/loader\.js)[^>]*></script>', "", head)
     (folder / "book").mkdir()
-    pairs = {"pair": frames["wines"] + frames["prior_functions"]}
-    for name, frame in (frames | pairs).items():
+    asked = {"kind": "order", "name": "x", "label": "", "shown": "a or b – c"}
+    asked |= {"options": ["a", "b", "c"], "ranks": [["b", "a"], ["c"]]}
+    order = f"<div class='live-predict' data-live='predict' data-asked='{json.dumps(asked)}'></div>"
+    others = {"pair": frames["wines"] + frames["prior_functions"], "order": order}
+    for name, frame in (frames | others).items():
         article = f"<article class='bd-article'><h1>{name}</h1><section>{frame}</section></article>"
         page = f"{head}<body><main class='bd-main'>{article}</main></body></html>"
         (folder / "book" / f"{name}.html").write_text(page, encoding="utf-8")
@@ -138,6 +141,13 @@ def drag(tab: Page, box: dict, path: list[tuple[float, float]]) -> None:
     settle(tab)
 
 
+def wait_for_networks(tab: Page) -> None:
+    """Wait until the networks that come at the first touch have answered."""
+    tab.wait_for_function(
+        "() => /probability/.test(document.querySelector('.live-says').innerText)"
+    )
+
+
 MOVED = [name for name in FIGURES if name != "predict"]
 HANDS = {"last_layer": ".live-plot", "wines": ".live-plot", "sampler": ".live-plot"}
 HANDS |= {"truck": ".live-paper"}
@@ -161,9 +171,7 @@ def test_figure_answers_the_mouse(name: str, where: str, opened, problems: list)
             hand.click(position={"x": 300, "y": 60})
             settle(tab)
         if name == "truck":
-            tab.wait_for_function(
-                "() => /probability/.test(document.querySelector('.live-says').innerText)"
-            )
+            wait_for_networks(tab)
         assert told(frame) != said
     for slider in stage.locator("input[type=range]").all():
         before = slider.input_value()
@@ -232,9 +240,7 @@ def test_figure_answers_a_finger(name: str, opened, problems: list) -> None:
     tab.touchscreen.tap(box["x"] + 0.55 * box["width"], box["y"] + 0.3 * box["height"])
     settle(tab)
     if name == "truck":
-        tab.wait_for_function(
-            "() => /probability/.test(document.querySelector('.live-says').innerText)"
-        )
+        wait_for_networks(tab)
     assert told(frame) != said
     for control in stage.locator("button, .live-choice label span").all():
         assert control.bounding_box()["height"] >= 30
@@ -297,6 +303,18 @@ def test_the_paper_tells_the_distance_that_the_chapter_measures(
             "wanted => document.querySelector('.live-says').innerText.includes(wanted)",
             arg=f"distance to the nearest training image {nearest:.2f}",
         )
+
+
+def test_a_threshold_may_refuse_everything(opened, problems: list) -> None:
+    tab, frame = opened("abstain")
+    threshold, promise = frame.locator("input[type=range]").all()
+    promise.focus()
+    tab.keyboard.press("Home")  # half a percent: too few images to prove it
+    frame.get_by_role("button", name="The proved threshold").click()
+    settle(tab)
+    assert told(frame).startswith("The proved threshold: 0 of ")
+    assert threshold.get_attribute("aria-valuetext") == "nothing"
+    assert problems == []
 
 
 def test_two_hundred_points_and_what_an_update_costs(opened, problems: list, capsys) -> None:
@@ -382,6 +400,15 @@ def test_predictions_are_kept_in_this_browser_and_can_be_forgotten(opened, probl
     assert not frame.locator(".live-result").is_visible()
     assert tab.evaluate("localStorage.getItem('bnnbook-predictions')") == "{}"
     assert problems == []
+
+
+@pytest.mark.parametrize(("moved", "verdict"), [(None, "✓"), ("b", "✓"), ("c", "✗")])
+def test_those_that_share_a_rank_may_stand_in_any_order(moved, verdict: str, opened) -> None:
+    _, frame = opened("predict", page="order")
+    if moved:
+        frame.get_by_role("button", name=f"Move {moved} up").click()
+    frame.get_by_role("button", name="This is my order").click()
+    assert f"The chapter finds: {verdict}" in frame.locator(".live-result").inner_text()
 
 
 def test_numbers_and_orders_can_be_given(opened, site: Path, problems: list) -> None:

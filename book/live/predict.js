@@ -68,9 +68,13 @@ const KINDS = {
       }
       form.append(list);
       const names = () => [...list.querySelectorAll("span")].map((name) => name.textContent);
-      button(form, "This is my order", () => answer(names().join(" – ")));
+      button(form, "This is my order", () => answer(names()));
     },
-    right: (given, { right }) => given === right,
+    // Those that share a rank may stand in any order.
+    right(given, { ranks }) {
+      const places = given.map((option) => ranks.findIndex((rank) => rank.includes(option)));
+      return places.every((place, i) => i === 0 || places[i - 1] <= place);
+    },
   },
 };
 
@@ -83,7 +87,7 @@ export function start(stage) {
   form.setAttribute("aria-label", label || "Your prediction");
   if (label) form.append(element("span", {}, label));
   ask(form, question, (given) => {
-    said[name] = { given, right: right(given, question) };
+    said[name] = { given: [given].flat().join(" – "), right: right(given, question) };
     keep();
     result.focus();
   });

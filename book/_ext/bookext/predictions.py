@@ -8,8 +8,9 @@ without JavaScript the box stays as it is.
     <!-- order: LDA = iris_lda_nll | the network = iris_best_nll -->
 
 An offer holds if the claim's whole range lies in one of the options: as long as the claim holds,
-the answer does.  An order begins with the smallest claim.  Words in brackets before the colon, as
-in `offer wine_rmse (the first):`, say which part of the question is meant.
+the answer does.  An order begins with the smallest claim; claims whose ranges overlap may change
+places in the next run, so either order of them is right.  Words in brackets before the colon, as in
+`offer wine_rmse (the first):`, say which part of the question is meant.
 """
 
 import html
@@ -64,11 +65,13 @@ def ask(kind: str, name: str | None, label: str | None, rest: str, claims: dict)
     """Return a question with its answer."""
     parts = [re.split(r"\s*=\s*", part.strip()) for part in " ".join(rest.split()).split("|")]
     if kind == "order":
-        order = sorted(parts, key=lambda part: find(part[1], claims)["value"])
-        right = " – ".join(option for option, _ in order)
+        ranks = ranked({option: find(claim, claims) for option, claim in parts})
+        if len(ranks) == 1:
+            raise Unanswerable(f"the ranges of all claims overlap: {rest}")
         options = [option for option, _ in parts]
         name = "+".join(sorted(claim for _, claim in parts))
-        answer = {"options": options, "right": right, "shown": right}
+        shown = " – ".join(" or ".join(rank) for rank in ranks)
+        answer = {"options": options, "ranks": ranks, "shown": shown}
     else:
         claim = find(name, claims)
         answer = {key: claim[key] for key in ("value", "low", "high")}
@@ -88,6 +91,18 @@ def ask(kind: str, name: str | None, label: str | None, rest: str, claims: dict)
             answer = {"options": list(options), "right": right[0]}
             answer["shown"] = f"{right[0]} ({claim['text']})"
     return {"kind": kind, "name": name, "label": label or "", **answer}
+
+
+def ranked(options: dict[str, dict]) -> list[list[str]]:
+    """Put options in the order of their claims; those that may change places share a rank."""
+    ranks: list[list[str]] = []
+    top = float("-inf")  # of the ranges so far
+    for option, claim in sorted(options.items(), key=lambda item: item[1]["value"]):
+        if not ranks or claim["low"] >= top:
+            ranks.append([])
+        ranks[-1].append(option)
+        top = max(top, claim["high"])
+    return ranks
 
 
 def find(name: str, claims: dict) -> dict:
