@@ -53,7 +53,8 @@ class BookEnvironments(SphinxDirective):
 def environment_table(stored: dict[str, dict]) -> list[str]:
     """List the environments; the first is what the others are compared with."""
     lines = [
-        "| Environment | Out of range | Read otherwise | Largest move (%) | Minutes | Memory (MB) |",
+        "| Environment | Out of range | Read otherwise | Largest move (%) | Minutes "
+        "| Memory (MB) |",
         "|:--|--:|--:|--:|--:|--:|",
     ]
     base = next(iter(stored.values()), {"claims": {}})["claims"]
