@@ -204,7 +204,7 @@ def test_lighthouse(address: str, chromium: str) -> None:
     node = Path(playwright.__file__).parent / "driver" / "node"
     names = [name.split("?")[0] for name in NAMES]
     done = subprocess.run(
-        [node, "lighthouse.mjs", chromium, *(address + name for name in names)],
+        [node, "lighthouse.mjs", chromium, str(FAST), *(address + name for name in names)],
         cwd=TOOLS.parent,
         capture_output=True,
         text=True,
