@@ -209,8 +209,10 @@ def machine(folder: Path) -> dict[str, str]:
     """Make an environment that has every library but not the package; return its variables."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     (own,) = folder.glob("lib/*/site-packages")
-    # A .pth file is not followed further: the package's own link stays behind.
-    (own / "libraries.pth").write_text(str(LIBRARIES))
+    # A .pth file is not followed further: the package's own link stays behind, and so would
+    # setuptools', by which Python 3.12 and later find the `distutils` that TFP imports.
+    distutils = (LIBRARIES / "distutils-precedence.pth").read_text()
+    (own / "libraries.pth").write_text(f"{LIBRARIES}\n{distutils}")
     (folder / "home").mkdir()
     inherited = {name: os.environ[name] for name in ("LANG", "LC_ALL") if name in os.environ}
     pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
@@ -289,7 +291,11 @@ def jupyterlab(folder: Path, environment: dict[str, str], python: Path, log: Pat
         yield address
     finally:
         server.terminate()
-        server.wait()
+        try:
+            server.wait(timeout=30)
+        except subprocess.TimeoutExpired:  # seen once: it waited for a kernel that had just ended
+            server.kill()
+            server.wait()
 
 
 @pytest.fixture(scope="session")
