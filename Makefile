@@ -9,8 +9,10 @@ unexport CDPATH PYTHONHOME PYTHONPATH PYTHONSTARTUP
 # -m instead of the commands beside it: those contain the path of the folder.
 IN_VENV = .venv/bin/python -m
 READ = requirements.txt
-# Tests of what is built, once the chapters are executed.
-AFTER = tests/test_build.py tests/test_browser.py tests/test_launch.py tests/test_live_browser.py \
+# Tests of what is built, once the chapters are executed: those that change or measure it, alone,
+# and those that read it.
+ALONE = tests/test_build.py tests/test_lighthouse.py
+AFTER = tests/test_browser.py tests/test_launch.py tests/test_live_browser.py \
 	tests/test_notebooks.py tests/test_printing.py
 PAIRS = $(shell grep -l '^  formats: md:myst,ipynb' book/*.md)
 
@@ -54,8 +56,9 @@ links: environment ## look up the book's links to other sites (needs the interne
 	@$(IN_VENV) bookext links
 
 test: workshop ## run every test: the package, every chapter, the built pages
-	@$(IN_VENV) pytest -n logical --maxprocesses=4 --dist=loadgroup $(AFTER:%=--ignore=%)
-	@$(IN_VENV) pytest -rs $(AFTER)
+	@$(IN_VENV) pytest -n logical --maxprocesses=4 --dist=loadgroup $(patsubst %,--ignore=%,$(ALONE) $(AFTER))
+	@$(IN_VENV) pytest -rs $(ALONE)
+	@$(IN_VENV) pytest -rs -n logical --maxprocesses=4 --dist=loadfile $(AFTER)
 
 reference: environment ## sample the stored reference posteriors anew (a quarter of an hour)
 	@$(IN_VENV) bnnbook.reference

@@ -1,5 +1,6 @@
 """Prepares the execution cache once, says which chapter runs, and builds the book to be tested."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser
+from webserver import serving
 
 from bookext import printing
 from bookext.execution import Run, cached_run, open_cache, prepare_cache
@@ -35,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Progress:
-    """Prints a line when a chapter starts and when it ends, also when workers execute it."""
+    """Prints when a chapter starts and ends, and what a test tells, also when workers run them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.plugins = config.pluginmanager
@@ -53,6 +55,9 @@ class Progress:
         if report.when == "call" and report.nodeid.startswith(CHAPTER_TEST):
             result = dict(report.user_properties).get("chapter", "failed")
             self.say(f"{report.nodeid.removeprefix(CHAPTER_TEST)[:-1]}: {result}")
+        elif report.when == "call":
+            for name, value in report.user_properties:
+                self.say(f"{name}\n{value}")
 
 
 @pytest.fixture(scope="session")
@@ -67,14 +72,28 @@ def runs() -> dict[str, Run]:
 
 @pytest.fixture(scope="session")
 def site(runs: dict[str, Run]) -> Path:
-    """Build every page afresh: an incremental build says nothing of the pages it skips."""
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker would build, in the same folder
-        pytest.fail("tests of the pages are those in AFTER of the Makefile", pytrace=False)
-    command = [sys.executable, "-m", "bookext", "--all"]
-    build = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if build.returncode:
-        pytest.fail(f"{build.stdout}\n{build.stderr}", pytrace=False)
+    """Build every page afresh: an incremental build says nothing of the pages it skips.
+
+    Of several workers one builds, in the folder that all of them read.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+    with (ROOT / "_build" / "tested").open("a+") as built:
+        fcntl.flock(built, fcntl.LOCK_EX)
+        built.seek(0)
+        if not run or built.read() != run:
+            command = [sys.executable, "-m", "bookext", "--all"]
+            build = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            if build.returncode:
+                pytest.fail(f"{build.stdout}\n{build.stderr}", pytrace=False)
+            built.truncate(0)
+            built.write(run)
     return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    with serving(site) as address:
+        yield address
 
 
 def leave_out(what: str, mend: str) -> None:

@@ -4,15 +4,12 @@ Run after the chapters are executed, like the tests of the build.  Without Chrom
 what `npm ci --prefix tests/browser` installs, the tests that need it are left out, and say so.
 """
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import leave_out
 from playwright.sync_api import Browser, Page, Response
-from webserver import serving
 
 from bookext.pages import ROOT, pages
 
@@ -22,15 +19,7 @@ TOOLS = Path(__file__).parent / "browser" / "node_modules"
 CHAPTERS = [page.path.relative_to(ROOT).with_suffix(".html").as_posix() for page in pages()]
 NAMES = [*CHAPTERS, "search.html?q=posterior", "404.html"]
 HEAVIEST = 500_000  # bytes of a first visit, compressed
-FAST = 1200  # Lighthouse's index of a processor; a desktop's is 1,500 to 2,000
-TARGETS = {"performance": 95, "accessibility": 100, "best-practices": 100, "seo": 100}
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-
-
-@pytest.fixture(scope="session")
-def address(site: Path) -> Iterator[str]:
-    with serving(site) as address:
-        yield address
 
 
 @pytest.fixture
@@ -192,35 +181,3 @@ def test_code_can_be_copied(address: str, browser: Browser) -> None:
     tab.locator("button.copybtn.success").wait_for()
     assert tab.evaluate("navigator.clipboard.readText()").strip() == code.strip()
     context.close()
-
-
-def test_lighthouse(address: str, chromium: str) -> None:
-    """Every page, as on a phone; the table of scores is left in `_build/lighthouse.md`."""
-    if not (TOOLS / "lighthouse").is_dir():
-        leave_out("no Lighthouse", "npm ci --prefix tests/browser")
-    # Playwright brings a Node that is new enough.
-    import playwright
-
-    node = Path(playwright.__file__).parent / "driver" / "node"
-    names = [name.split("?")[0] for name in NAMES]
-    done = subprocess.run(
-        [node, "lighthouse.mjs", chromium, str(FAST), *(address + name for name in names)],
-        cwd=TOOLS.parent,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    lines = [f"| page | {' | '.join(TARGETS)} | kB |", "|:--|" + "--:|" * (len(TARGETS) + 1)]
-    below = []
-    for name, result in zip(names, results, strict=True):
-        scores = result["scores"]
-        lines.append(f"| {name} | {' | '.join(map(str, scores.values()))} | {result['kB']} |")
-        # No clock decides: on a machine that is slow at the moment, performance is only told.
-        judged = [key for key in TARGETS if key != "performance" or result["speed"] >= FAST]
-        if any(scores[key] < TARGETS[key] for key in judged):
-            below.append(f"{name}: {scores}; {result['failed']}")
-    report = "\n".join(lines)
-    (ROOT / "_build" / "lighthouse.md").write_text(f"{report}\n", encoding="utf-8")
-    print(report)
-    assert below == []

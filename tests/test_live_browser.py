@@ -317,7 +317,9 @@ def test_a_threshold_may_refuse_everything(opened, problems: list) -> None:
     assert problems == []
 
 
-def test_two_hundred_points_and_what_an_update_costs(opened, problems: list, capsys) -> None:
+def test_two_hundred_points_and_what_an_update_costs(
+    opened, problems: list, record_property
+) -> None:
     tab, frame = opened("last_layer")
     canvas = frame.locator(".live-plot")
     box = canvas.bounding_box()
@@ -337,8 +339,7 @@ def test_two_hundred_points_and_what_an_update_costs(opened, problems: list, cap
             drag(tab, slider.bounding_box(), [(0.3, 0.5), (0.6, 0.5), (0.9, 0.5), (0.5, 0.5)])
         costs = sorted(tab.evaluate("window.costs.filter(cost => cost > 0.2)"))
         rows.append(f"{name}: median {costs[len(costs) // 2]:.1f} ms, largest {costs[-1]:.1f} ms")
-    with capsys.disabled():
-        print("\nWork for one picture while a slider is dragged:", *rows, sep="\n  ")
+    record_property("Work for one picture while a slider is dragged:", "\n".join(rows))
 
 
 def test_theme_and_window_may_change(opened, problems: list) -> None:
