@@ -1,4 +1,4 @@
-"""What Lighthouse says of every page; nothing else runs beside it.
+"""What Lighthouse says of every page; it takes minutes, and mostly waits.
 
 Without Chromium, or without what `npm ci --prefix tests/browser` installs, it is left out.
 """
