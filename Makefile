@@ -9,10 +9,11 @@ unexport CDPATH PYTHONHOME PYTHONPATH PYTHONSTARTUP
 # -m instead of the commands beside it: those contain the path of the folder.
 IN_VENV = .venv/bin/python -m
 READ = requirements.txt
-# Tests of what is built, once the chapters are executed: one changes it, so it runs alone.
+# Tests of what is built, once the chapters are executed: one changes it, so it runs alone; of the
+# others, the longest begin.
 ALONE = tests/test_build.py
-AFTER = tests/test_browser.py tests/test_lighthouse.py tests/test_launch.py \
-	tests/test_live_browser.py tests/test_notebooks.py tests/test_printing.py
+AFTER = tests/test_lighthouse.py tests/test_launch.py tests/test_browser.py \
+	tests/test_live_browser.py tests/test_printing.py tests/test_notebooks.py
 PAIRS = $(shell grep -l '^  formats: md:myst,ipynb' book/*.md)
 
 .PHONY: help environment workshop book serve test reference lint sync clean
@@ -57,7 +58,7 @@ links: environment ## look up the book's links to other sites (needs the interne
 test: workshop ## run every test: the package, every chapter, the built pages
 	@$(IN_VENV) pytest -n logical --maxprocesses=4 --dist=loadgroup $(patsubst %,--ignore=%,$(ALONE) $(AFTER))
 	@$(IN_VENV) pytest -rs $(ALONE)
-	@$(IN_VENV) pytest -rs -n logical --maxprocesses=4 --dist=loadfile $(AFTER)
+	@$(IN_VENV) pytest -rs -n logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(AFTER)
 
 reference: environment ## sample the stored reference posteriors anew (a quarter of an hour)
 	@$(IN_VENV) bnnbook.reference
