@@ -9,11 +9,11 @@ unexport CDPATH PYTHONHOME PYTHONPATH PYTHONSTARTUP
 # -m instead of the commands beside it: those contain the path of the folder.
 IN_VENV = .venv/bin/python -m
 READ = requirements.txt
-# Tests of what is built, once the chapters are executed: one changes it, so it runs alone; of the
-# others, the longest begin.
-ALONE = tests/test_build.py
-AFTER = tests/test_lighthouse.py tests/test_launch.py tests/test_browser.py \
-	tests/test_live_browser.py tests/test_printing.py tests/test_notebooks.py
+# Tests of what is built, once the chapters are executed: those that change or measure it, alone;
+# of the others, the longest begin.
+ALONE = tests/test_build.py tests/test_lighthouse.py
+AFTER = tests/test_launch.py tests/test_browser.py tests/test_live_browser.py \
+	tests/test_printing.py tests/test_notebooks.py
 PAIRS = $(shell grep -l '^  formats: md:myst,ipynb' book/*.md)
 
 .PHONY: help environment workshop book serve test reference lint sync clean
